@@ -1,0 +1,51 @@
+# `make test` and its neighbours build .venv when it is absent or older than pyproject.toml.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+# Compiled kernels are kept from run to run and go away with the environment.
+export NUMBA_CACHE_DIR ?= $(CURDIR)/.venv/numba-cache
+export MPLBACKEND ?= Agg
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint mutants bench docs check-cuda reproduce clean
+
+help:
+	@echo "targets: demo test test-all lint mutants bench docs check-cuda reproduce clean"
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/fasim compare
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+test-all: $(STAMP)
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+mutants: $(STAMP)
+	$(BIN)/python tests/mutants.py
+
+bench: $(STAMP)
+	@echo "make bench: not there yet, it comes with the benchmarks" >&2; exit 1
+
+docs: $(STAMP)
+	@echo "make docs: not there yet, it comes with the Sphinx pages" >&2; exit 1
+
+check-cuda: $(STAMP)
+	@echo "make check-cuda: not there yet, it comes with the CUDA kernels" >&2; exit 1
+
+reproduce: $(STAMP)
+	@echo "make reproduce: not there yet, it comes with the published experiments" >&2; exit 1
+
+clean:
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find fasim cuda tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,145 @@
+"""Long accuracy runs, one resumable line a cell and seed in ``benchmarks/results/accuracy.jsonl``.
+
+``python benchmarks/accuracy.py`` runs what has no line yet (MNIST must be in ``FASIM_DATA``, about an hour on two cores);
+``--table NAME`` runs one table, ``--list`` shows what there is, ``--part 0/2`` and ``--part 1/2`` share the work between two
+processes. ``benchmarks/render.py`` makes the tables of the documentation from the lines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from fasim import Network, StepSettings, __version__, train
+from fasim.data import load
+from fasim.doctor import cpu_model
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results" / "accuracy.jsonl"
+RULES = ("bp", "fa", "dfa", "sdfa", "drtp")
+SEEDS = (0, 1, 2)
+
+# Learning rates of Frenkel et al. for one hidden layer, recovered from two independent third-party configurations of
+# their code (a file that quotes "Table 3 in DRTP", and the scripts of a fork)
+ADAM_RATES = {"bp": 1.5e-4, "fa": 5e-4, "dfa": 1.5e-4, "sdfa": 5e-4, "drtp": 1.5e-4}
+CONTROL = "s8_without_master"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: everything that decides its result."""
+
+    table: str
+    net: str
+    rule: str
+    datapath: str
+    seed: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    optimizer: str
+    reduction: str
+    error_scale: str
+
+
+def cells() -> Iterator[Cell]:
+    """Yield all cells, those with one seed first."""
+    for seed in SEEDS:
+        for rule in RULES:
+            yield Cell(
+                "mnist-adam", "784-500-10", rule, "float32", seed, 10, 60, ADAM_RATES[rule], "adam", "mean", "raw"
+            )
+        for table, net in (("mnist-fixed-1", "784-500-10"), ("mnist-fixed-2", "784-500-500-10")):
+            for datapath in ("float32", "s16", "s8", CONTROL):
+                for rule in RULES if datapath != CONTROL else ("bp", "dfa"):
+                    yield Cell(table, net, rule, datapath, seed, 8, 64, 2.0**-8, "sgd", "sum", "loss_gradient")
+
+
+def done() -> dict[str, dict[str, object]]:
+    """Return the finished lines by cell."""
+    if not RESULTS.exists():
+        return {}
+    lines = [json.loads(line) for line in RESULTS.read_text().splitlines()]
+    return {json.dumps(line["cell"], sort_keys=True): line for line in lines}
+
+
+def run(cell: Cell) -> dict[str, object]:
+    """Run one cell and return its line."""
+    settings = StepSettings(
+        cell.batch_size,
+        reduction=cell.reduction,
+        error_scale=cell.error_scale,
+        optimizer=cell.optimizer,
+    )
+    datapath = str(HERE / f"{CONTROL}.toml") if cell.datapath == CONTROL else cell.datapath
+    result = train(
+        Network.parse(cell.net),
+        load("mnist"),
+        rule=cell.rule,
+        datapath=datapath,
+        epochs=cell.epochs,
+        seed=cell.seed,
+        learning_rate=cell.learning_rate,
+        settings=settings,
+    )
+    total = result.trace.total
+    return {
+        "cell": asdict(cell),
+        "test_error_percent": [round(100 - 100 * epoch.test_accuracy, 2) for epoch in result.epochs],
+        "saturations": total.saturations,
+        "wraps": total.wraps,
+        "casts": total.elements,
+        "sites": {site: count.saturations for site, count in result.trace.sites.items() if count.saturations},
+        "train_samples_per_s": round(result.train_samples_per_s),
+        "command": f"python benchmarks/accuracy.py --table {cell.table}",
+        "commit": _commit(),
+        "cpu": cpu_model(),
+        "threads": 1,
+        "versions": {"fasim": __version__} | {name: version(name) for name in ("numpy", "numba", "scipy")},
+    }
+
+
+def _commit() -> str:
+    answer = subprocess.run(["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    return answer.stdout.strip() or "unknown"
+
+
+def append(line: dict[str, object]) -> None:
+    """Add a line whole, also when two processes share the file."""
+    RESULTS.parent.mkdir(exist_ok=True)
+    with RESULTS.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(json.dumps(line) + "\n")
+
+
+def main() -> None:
+    """Run what is missing."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--table", help="only this table")
+    parser.add_argument("--part", default="0/1", help="i/n: every n-th missing cell, from the i-th")
+    parser.add_argument("--list", action="store_true", help="show the tables and what is missing")
+    given = parser.parse_args()
+    wanted = [cell for cell in cells() if given.table in (None, cell.table)]
+    missing = [cell for cell in wanted if json.dumps(asdict(cell), sort_keys=True) not in done()]
+    if given.list:
+        for table in dict.fromkeys(cell.table for cell in wanted):
+            left = sum(cell.table == table for cell in missing)
+            print(f"{table}: {sum(cell.table == table for cell in wanted)} runs, {left} missing")
+        return
+    index, parts = map(int, given.part.split("/"))
+    for cell in missing[index::parts]:
+        line = run(cell)
+        append(line)
+        print(f"{cell.table} {cell.net} {cell.rule} {cell.datapath} seed {cell.seed}: {line['test_error_percent']}")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

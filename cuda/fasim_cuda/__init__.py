@@ -1,0 +1,1 @@
+"""Numba CUDA kernels of fasim, twins of ``fasim.kernels``; they come with the CUDA work."""

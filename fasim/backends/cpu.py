@@ -1,0 +1,194 @@
+"""The CPU backend: a schedule as a list of bound Numba kernel calls, run step after step without allocating.
+
+Fixed point: each thread owns a slice of the batch rows, and of the units where weights are concerned, and all meet at a
+barrier wherever the slicing changes. Exact sums make the bits independent of the number of threads. Float32: one thread
+issues the kernels and BLAS may use the others, so its last bits may depend on their number.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from fasim.backends import Samples
+from fasim.backends.cpu_bind import Slice, bind_fixed, bind_float
+from fasim.errors import ConfigError
+from fasim.fixedpoint.trace import SiteCount, Trace
+from fasim.schedule import Schedule, Tensor
+from fasim.schedule import ops as kinds
+from fasim.state import State
+
+Call = tuple[Callable[..., Any], tuple[Any, ...]]
+
+# these run on slices of the units, everything else on slices of the batch rows
+UNIT_KINDS = frozenset({kinds.GRAD, kinds.GRAD_BIAS, kinds.UPDATE})
+
+
+class CpuProgram:
+    """A schedule bound to buffers.
+
+    Parameters
+    ----------
+    schedule : Schedule
+    threads : int
+        Threads to use, at most one per sample of a batch.
+    """
+
+    def __init__(self, schedule: Schedule, *, threads: int = 1) -> None:
+        if threads < 1:
+            raise ConfigError(f"threads {threads}: at least 1 is needed")
+        for op in schedule.ops:
+            if op.kind in (kinds.CONV, kinds.POOL):
+                raise ConfigError(f"backend cpu cannot run {op.kind} yet; use a network of dense layers")
+        self.schedule = schedule
+        self.fixed = schedule.datapath != "float32"
+        self.threads = threads
+        self.workers = min(threads, schedule.batch_size) if self.fixed else 1
+        self.buffers = {
+            tensor.name: np.zeros(_flat(tensor), _dtype(tensor))
+            for tensor in schedule.tensors.values()
+            if tensor.storage in ("temp", "register") or tensor.name in ("act.0", "label")
+        }
+        self.buffers |= schedule.tables
+
+    def run(self, state: State, data: Samples, order: np.ndarray, first_step: int) -> Trace:
+        """Train; see :class:`fasim.backends.Program`."""
+        steps = len(order) // self.schedule.batch_size
+        if steps:
+            threads = [self._worker(state, data, order, first_step, steps, index) for index in range(self.workers)]
+            self._execute([target for target, _ in threads])
+            return self._collect(steps, [counters for _, counters in threads])
+        return Trace()
+
+    def outputs(self, state: State, codes: np.ndarray) -> np.ndarray:
+        """Return outputs as floats; see :class:`fasim.backends.Program`."""
+        size = self.schedule.batch_size
+        output = self.schedule["output"]
+        scale = 1.0 if output.format is None else 2.0**-output.format.frac
+        results = np.empty((len(codes), output.shape[1]), np.float32)
+        labels = np.zeros(len(codes), np.int64)
+        for start in range(0, len(codes), size):
+            # a last, shorter batch is filled up with its first sample
+            rows = np.minimum(np.arange(start, start + size), len(codes) - 1)
+            self.run(state, Samples(codes, labels), rows, 0)
+            stop = min(start + size, len(codes))
+            results[start:stop] = self.buffers["output"][: stop - start] * np.float32(scale)
+        return results
+
+    def _execute(self, targets: list[Callable[[], None]]) -> None:
+        """Run one target per thread; an exception of any is raised here."""
+        if len(targets) == 1:
+            with threadpool_limits(self.threads if not self.fixed else 1, user_api="blas"):
+                targets[0]()
+            return
+        failures: list[BaseException] = []
+
+        def guarded(target: Callable[[], None]) -> None:
+            try:
+                target()
+            except BaseException as failure:  # noqa: BLE001 - handed to the caller below
+                failures.append(failure)
+                self.barrier.abort()
+
+        others = [threading.Thread(target=guarded, args=(target,), daemon=True) for target in targets[1:]]
+        for thread in others:
+            thread.start()
+        guarded(targets[0])
+        for thread in others:
+            thread.join()
+        real = [failure for failure in failures if not isinstance(failure, threading.BrokenBarrierError)]
+        if failures:
+            raise (real or failures)[0]
+
+    def _worker(
+        self,
+        state: State,
+        data: Samples,
+        order: np.ndarray,
+        first_step: int,
+        steps: int,
+        index: int,
+    ) -> tuple[Callable[[], None], dict[str, np.ndarray]]:
+        """Return what one thread does over all steps, and the counters that it fills."""
+        size = self.schedule.batch_size
+        if index == 0:
+            self.barrier = threading.Barrier(self.workers)
+        rows = Slice(size * index // self.workers, size * (index + 1) // self.workers)
+        batch = np.zeros(rows.stop - rows.start, np.int64)
+        step_number = np.zeros(1, np.int64)
+        counters: dict[str, np.ndarray] = {}
+        arrays = self.buffers | state
+        calls = self._calls(arrays, data, rows, batch, step_number, counters, index)
+
+        def work() -> None:
+            for step in range(steps):
+                start = step * size
+                batch[:] = order[start + rows.start : start + rows.stop]
+                step_number[0] = first_step + step
+                for function, arguments in calls:
+                    function(*arguments)
+
+        return work, counters
+
+    def _calls(
+        self,
+        arrays: dict[str, np.ndarray],
+        data: Samples,
+        rows: Slice,
+        batch: np.ndarray,
+        step: np.ndarray,
+        counters: dict[str, np.ndarray],
+        index: int,
+    ) -> list[Call]:
+        """Return the calls of one thread for one step, barriers included."""
+        bind = bind_fixed if self.fixed else bind_float
+        calls: list[Call] = [*bind.load(arrays, data, rows, batch)]
+        by_units = False
+        for op in self.schedule.ops:
+            units = op.kind in UNIT_KINDS or op.phase == "update"
+            if units != by_units and self.workers > 1:
+                calls.append((self.barrier.wait, ()))
+            by_units = units
+            part = rows
+            if units:
+                count = self.schedule[op.writes[0]].shape[0]
+                part = Slice(count * index // self.workers, count * (index + 1) // self.workers)
+            if part.start < part.stop:
+                if op.site:
+                    counters[op.site] = np.zeros(2, np.int64)
+                calls.extend(bind.op(self.schedule, op, arrays, part, step, counters.get(op.site)))
+        if by_units and self.workers > 1:
+            calls.append((self.barrier.wait, ()))
+        return calls
+
+    def _collect(self, steps: int, counters: list[dict[str, np.ndarray]]) -> Trace:
+        trace = Trace()
+        for op in self.schedule.ops:
+            if op.site:
+                found = [part[op.site] for part in counters if op.site in part]
+                elements = steps * self.schedule[op.writes[0]].elements
+                trace.add(
+                    op.site,
+                    SiteCount(elements, int(sum(c[0] for c in found)), int(sum(c[1] for c in found))),
+                )
+        return trace
+
+
+def _flat(tensor: Tensor) -> tuple[int, ...]:
+    """Return the shape with maps as flat rows."""
+    return tensor.shape if len(tensor.shape) < 2 else (tensor.shape[0], int(np.prod(tensor.shape[1:])))
+
+
+def _dtype(tensor: Tensor) -> np.dtype:
+    if tensor.name == "label":
+        return np.dtype(np.int64)
+    if tensor.format is None:
+        return np.dtype(np.float32)
+    if tensor.cls in ("accumulator", "signal", "gradient"):
+        # two types of sums are enough: narrower ones would only add kernels to compile
+        return np.dtype(np.int32 if tensor.format.bits <= 32 else np.int64)
+    return tensor.format.dtype

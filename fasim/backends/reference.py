@@ -1,0 +1,217 @@
+"""The interpreter: what a schedule means, in NumPy float64 and in Python integers.
+
+Every op is one short method. Rounding is stated by quotient and remainder, not by the shifts that the kernels use. Nothing
+here is fast, nothing is shared with the kernels but the random words; ``tests/reference/`` checks it against each rule
+written by hand.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+
+from fasim import optimizers
+from fasim.backends import Samples
+from fasim.errors import ConfigError
+from fasim.fixedpoint.format import Fixed
+from fasim.fixedpoint.trace import SiteCount, Trace
+from fasim.scalar.philox import random_word
+from fasim.schedule import Op, Schedule, Tensor
+from fasim.state import State
+
+Array = np.ndarray
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "tanh": np.tanh,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "relu": lambda x: np.maximum(x, 0),
+    "linear": lambda x: x,
+    "softmax": lambda x: np.exp(x - x.max(1, keepdims=True)) / np.exp(x - x.max(1, keepdims=True)).sum(1, keepdims=True),
+}
+SLOPES: dict[str, Callable[[Array], Array]] = {
+    "tanh": lambda a: 1 - a**2,
+    "sigmoid": lambda a: a * (1 - a),
+    "relu": lambda a: (a > 0).astype(float),
+}
+
+
+class ReferenceProgram:
+    """Interprets a schedule."""
+
+    def __init__(self, schedule: Schedule, *, threads: int = 1) -> None:  # noqa: ARG002
+        self.schedule = schedule
+        self.fixed = schedule.datapath != "float32"
+        for op in schedule.ops:
+            if not hasattr(self, f"_{op.kind.lower()}"):
+                raise ConfigError(f"backend reference cannot run {op.kind} yet; use a network of dense layers")
+
+    def run(self, state: State, data: Samples, order: Array, first_step: int) -> Trace:
+        """Train; see :class:`fasim.backends.Program`. In float the state becomes float64."""
+        codes, labels = data
+        size = self.schedule.batch_size
+        trace = Trace()
+        for index in range(len(order) // size):
+            batch = order[index * size : (index + 1) * size]
+            self._step(state, codes[batch], labels[batch], first_step + index, trace)
+        return trace
+
+    def outputs(self, state: State, codes: Array) -> Array:
+        """Return outputs as floats; see :class:`fasim.backends.Program`."""
+        values = self._step(dict(state), codes, np.zeros(len(codes), np.int64), 0, Trace())
+        output = self.schedule["output"]
+        if output.format is None:
+            return values["output"]
+        return values["output"].astype(float) * 2.0**-output.format.frac
+
+    def _step(self, state: State, codes: Array, labels: Array, step: int, trace: Trace) -> dict[str, Array]:
+        values: dict[str, Array] = {"label": labels}
+        values["act.0"] = _integers(codes) if self.fixed else codes.astype(float) * 2.0**-8
+        for tensor in self.schedule.tensors.values():
+            if tensor.storage == "state":
+                values[tensor.name] = _integers(state[tensor.name]) if self.fixed else state[tensor.name].astype(float)
+        self.values, self.state, self.step, self.trace = values, state, step, trace
+        for op in self.schedule.ops:
+            getattr(self, f"_{op.kind.lower()}")(op)
+        for tensor in self.schedule.tensors.values():
+            if tensor.storage == "state":
+                new = values[tensor.name]
+                state[tensor.name] = new.astype(_format(tensor).dtype) if self.fixed else new
+        return values
+
+    def _read(self, op: Op) -> list[Array]:
+        return [self.values[value.tensor] for value in op.reads]
+
+    def _write(self, op: Op, *results: Array) -> None:
+        for value, result in zip(op.writes, results, strict=True):
+            self.values[value.tensor] = result
+
+    def _dense(self, op: Op) -> None:
+        act, weight, bias = self._read(op)
+        if self.fixed:
+            self._write(
+                op,
+                act.dot(weight.T) * 2 ** op.attrs["product_shift"] + bias * 2 ** op.attrs["bias_shift"],
+            )
+        else:
+            self._write(op, act @ weight.T + bias)
+
+    def _activate(self, op: Op) -> None:
+        self._write(op, ACTIVATIONS[op.attrs["function"]](*self._read(op)))
+
+    def _lookup(self, op: Op) -> None:
+        codes, table = self.values[op.reads[0].tensor], self.schedule.tables[op.reads[1].tensor]
+        self._write(op, _each(lambda code: int(table[code - op.attrs["lowest"]]), codes))
+
+    def _error(self, op: Op) -> None:
+        output, label = self._read(op)
+        target = np.zeros_like(output)
+        target[np.arange(len(label)), label] = op.attrs.get("one", 1)
+        self._write(op, output - target)
+
+    def _sign(self, op: Op) -> None:
+        (error,) = self._read(op)
+        self._write(op, _each(lambda e: -1 if e < 0 else 1, error) if self.fixed else np.sign(error))
+
+    def _slope(self, op: Op) -> None:
+        self._write(op, SLOPES[op.attrs["function"]](*self._read(op)))
+
+    def _project(self, op: Op) -> None:
+        signal, matrix = self._read(op)
+        self._write(op, signal.dot(matrix) * _factor(op))
+
+    def _select(self, op: Op) -> None:
+        label, matrix = self._read(op)
+        self._write(op, matrix[label] * _factor(op))
+
+    def _delta(self, op: Op) -> None:
+        self._write(op, math.prod(self._read(op)) * _factor(op))  # type: ignore[arg-type]
+
+    def _grad(self, op: Op) -> None:
+        delta, act = self._read(op)
+        self._write(op, delta.T.dot(act))
+
+    def _grad_bias(self, op: Op) -> None:
+        (delta,) = self._read(op)
+        self._write(op, delta.sum(0))
+
+    def _update(self, op: Op) -> None:
+        parameter, gradient, *states = self._read(op)
+        if self.fixed:
+            fmt = _format(self.schedule[op.writes[0]])
+            shift = op.attrs["shift"] + int(self.state["learning_shift"][0])
+            step = self._round(gradient, shift, op)
+            self._write(op, self._overflow(parameter - step, fmt, op))
+            return
+        rate, constants = (
+            float(self.state["learning_rate"][0]),
+            optimizers.get(op.attrs["optimizer"]).constants,
+        )
+        match op.attrs["optimizer"]:
+            case "sgd":
+                self._write(op, parameter - rate * gradient)
+            case "momentum":
+                velocity = constants["mu"] * states[0] + gradient
+                self._write(op, parameter - rate * velocity, velocity)
+            case "adam":
+                b1, b2, t = constants["beta1"], constants["beta2"], self.step + 1
+                m = b1 * states[0] + (1 - b1) * gradient
+                v = b2 * states[1] + (1 - b2) * gradient**2
+                root = np.sqrt(v / (1 - b2**t)) + constants["eps"]
+                self._write(op, parameter - rate * (m / (1 - b1**t)) / root, m, v)
+
+    def _requant(self, op: Op) -> None:
+        (source,) = self._read(op)
+        fmt = _format(self.schedule[op.writes[0]])
+        shift = _format(self.schedule[op.reads[0]]).frac - fmt.frac
+        self._write(op, self._overflow(self._round(source, shift, op), fmt, op))
+
+    def _round(self, raw: Array, shift: int, op: Op) -> Array:
+        """Divide by 2^shift and round, by quotient and remainder."""
+        if shift <= 0:
+            return raw * 2**-shift
+        mode, whole = op.attrs["rounding"], 2**shift
+        result = np.empty_like(raw).reshape(-1)
+        site, seed = zlib.crc32(op.site.encode()), int(self.state["seed"][0])
+        for index, value in enumerate(raw.reshape(-1)):
+            quotient, rest = divmod(value, whole)
+            if mode == "RND":
+                up = 2 * rest >= whole
+            elif mode == "RND_CONV":
+                up = 2 * rest > whole or (2 * rest == whole and quotient % 2 == 1)
+            elif mode == "STOCH":
+                word = int(random_word.py_func(seed, site, self.step, index))
+                up = rest + word % whole >= whole
+            else:
+                up = False
+            result[index] = quotient + int(up)
+        return result.reshape(raw.shape)
+
+    def _overflow(self, raw: Array, fmt: Fixed, op: Op) -> Array:
+        outside = sum(not fmt.lo <= value <= fmt.hi for value in raw.reshape(-1))
+        if op.attrs["overflow"] == "SAT":
+            self.trace.add(op.site, SiteCount(raw.size, outside, 0))
+            return _each(lambda value: min(max(value, fmt.lo), fmt.hi), raw)
+        self.trace.add(op.site, SiteCount(raw.size, 0, outside))
+        return _each(lambda value: (value - fmt.lo) % (fmt.hi - fmt.lo + 1) + fmt.lo, raw)
+
+
+def _factor(op: Op) -> float | int:
+    """Return the scale of an op; in fixed point it is 1, moved into the binary point by the lowering."""
+    scale = op.attrs["scale"]
+    return int(scale) if scale == 1 else scale
+
+
+def _integers(array: Array) -> Array:
+    return np.array([int(value) for value in array.reshape(-1)], dtype=object).reshape(array.shape)
+
+
+def _each(function: Callable[[int], int], array: Array) -> Array:
+    return np.array([function(value) for value in array.reshape(-1)], dtype=object).reshape(array.shape)
+
+
+def _format(tensor: Tensor) -> Fixed:
+    assert tensor.format is not None, tensor.name
+    return tensor.format

@@ -1,0 +1,10 @@
+"""Data sets as 8-bit codes: the same numbers for float32 and for fixed point.
+
+``load`` returns a :class:`Data` for a name of ``names()`` or for the path of an ``.npz`` file.
+"""
+
+from __future__ import annotations
+
+from fasim.data.dataset import Data, load, names
+
+__all__ = ["Data", "load", "names"]

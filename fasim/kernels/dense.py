@@ -1,0 +1,122 @@
+"""Dense layers in float32: forward, transport of signals, gradients. Matrix products go to BLAS through ``np.dot``."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fasim.kernels.compile import kernel
+
+
+@kernel
+def load_rows(codes, order, scale, out):
+    """Gather the samples of one batch and turn their codes into values.
+
+    ``out[n, i] = codes[order[n], i] * scale``
+
+    Parameters
+    ----------
+    codes : uint8[samples, I]
+    order : int64[N]        rows to take
+    scale : float32         exact for a power of two
+    out : float32[N, I]     written
+    """
+    for n in range(out.shape[0]):
+        row = order[n]
+        for i in range(out.shape[1]):
+            out[n, i] = np.float32(codes[row, i]) * scale
+
+
+@kernel
+def load_labels(labels, order, out):
+    """Gather the labels of one batch: ``out[n] = labels[order[n]]``, int64[N]."""
+    for n in range(out.shape[0]):
+        out[n] = labels[order[n]]
+
+
+@kernel
+def dense_forward(act, weight, bias, out):
+    """Pre-activations of a dense layer.
+
+    ``out[n, j] = sum_i act[n, i] * weight[j, i] + bias[j]``
+
+    Parameters
+    ----------
+    act : float32[N, I]
+    weight : float32[J, I]
+    bias : float32[J]
+    out : float32[N, J]     written; may not overlap an input
+
+    Cost: N J I multiply-accumulates. Order of summation: BLAS's.
+    """
+    np.dot(act, weight.T, out)
+    for n in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[n, j] += bias[j]
+
+
+@kernel
+def project_error(signal, matrix, scale, out):
+    """Bring a signal through weights or feedback: the transport of BP, FA, DFA and sDFA alike.
+
+    ``out[n, j] = scale * sum_k signal[n, k] * matrix[k, j]``
+
+    Parameters
+    ----------
+    signal : float32[N, K]  a delta, an error or its sign
+    matrix : float32[K, J]  weights of the layer above, or feedback
+    scale : float32
+    out : float32[N, J]     written; may not overlap an input
+
+    Cost: N J K multiply-accumulates. Order of summation: BLAS's.
+    """
+    np.dot(signal, matrix, out)
+    if scale != np.float32(1.0):
+        for n in range(out.shape[0]):
+            for j in range(out.shape[1]):
+                out[n, j] *= scale
+
+
+@kernel
+def project_target(label, matrix, scale, out):
+    """Fetch the feedback row of each sample's label: the transport of DRTP, without a product.
+
+    ``out[n, j] = scale * matrix[label[n], j]``
+
+    Parameters
+    ----------
+    label : int64[N]
+    matrix : float32[K, J]
+    scale : float32
+    out : float32[N, J]     written
+    """
+    for n in range(out.shape[0]):
+        row = label[n]
+        for j in range(out.shape[1]):
+            out[n, j] = scale * matrix[row, j]
+
+
+@kernel
+def weight_gradient(delta, act, out):
+    """Gradient of a dense layer's weights, summed over the batch.
+
+    ``out[j, i] = sum_n delta[n, j] * act[n, i]``
+
+    Parameters
+    ----------
+    delta : float32[N, J]
+    act : float32[N, I]
+    out : float32[J, I]     written; may not overlap an input
+
+    Cost: N J I multiply-accumulates. Order of summation: BLAS's.
+    """
+    np.dot(delta.T, act, out)
+
+
+@kernel
+def bias_gradient(delta, out):
+    """Gradient of the biases: ``out[j] = sum_n delta[n, j]``, n ascending; float32[N, J] -> float32[J]."""
+    for j in range(out.shape[0]):
+        out[j] = np.float32(0.0)
+    for n in range(delta.shape[0]):
+        for j in range(out.shape[0]):
+            out[j] += delta[n, j]

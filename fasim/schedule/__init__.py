@@ -1,0 +1,32 @@
+"""One training step as a list of operations on named tensors; everything else only reads it."""
+
+from __future__ import annotations
+
+from fasim.schedule.builder import Builder, StepSettings
+from fasim.schedule.fuse import FUSIONS, fuse
+from fasim.schedule.lifetimes import lifetimes, live_bytes, peak_bytes
+from fasim.schedule.lower import lower
+from fasim.schedule.order import ORDERS, dependencies, order
+from fasim.schedule.validate import validate
+from fasim.schedule.values import CLASSES, PHASES, Op, Schedule, Tensor, Value
+
+__all__ = [
+    "CLASSES",
+    "FUSIONS",
+    "ORDERS",
+    "PHASES",
+    "Builder",
+    "Op",
+    "Schedule",
+    "StepSettings",
+    "Tensor",
+    "Value",
+    "dependencies",
+    "fuse",
+    "lifetimes",
+    "live_bytes",
+    "lower",
+    "order",
+    "peak_bytes",
+    "validate",
+]

@@ -1,0 +1,97 @@
+"""Fusion: which ops run as one pass over the data, so that what lies between them never reaches memory.
+
+``none`` leaves every op by itself. ``within_layer`` joins, for every rule alike, the pre-activation with its activation,
+the transport with slope and delta, and the gradient with its update - wherever the dependencies allow it. A fused group
+changes traffic and lifetimes, never a result. A cast belongs to the op that feeds it in both: it sits at that op's output.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fasim.errors import ConfigError, ScheduleError, unknown_name
+from fasim.schedule import ops as kinds
+from fasim.schedule.order import order
+from fasim.schedule.values import Op, Schedule, Value
+
+FUSIONS = ("none", "within_layer")
+
+FORWARD_KINDS = (kinds.DENSE, kinds.CONV, kinds.ACTIVATE, kinds.LOOKUP, kinds.REQUANT)
+ERROR_KINDS = (
+    kinds.PROJECT,
+    kinds.PROJECT_CONV,
+    kinds.SELECT,
+    kinds.SLOPE,
+    kinds.LOOKUP,
+    kinds.DELTA,
+    kinds.REQUANT,
+)
+UPDATE_KINDS = (kinds.GRAD, kinds.GRAD_CONV, kinds.GRAD_BIAS, kinds.UPDATE, kinds.REQUANT)
+
+
+def fuse(schedule: Schedule, how: str) -> Schedule:
+    """Return the schedule with ops grouped, values inside a group turned into registers, and ops ordered again.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        Ordered.
+    how : str
+        ``none`` or ``within_layer``.
+    """
+    if how not in FUSIONS:
+        raise ConfigError(unknown_name("fusion", how, FUSIONS))
+    if how == "none":
+        return schedule
+    names = [_group(schedule, op) for op in schedule.ops]
+    for name in sorted(set(names) - {""}):
+        trial = [group if group == name else op.group for op, group in zip(schedule.ops, names, strict=True)]
+        ops = tuple(replace(op, group=group) for op, group in zip(schedule.ops, trial, strict=True))
+        try:
+            schedule = order(replace(schedule, ops=ops), schedule.order)
+        except ScheduleError:
+            # the group would wait for something that waits for it: it stays apart
+            continue
+        names = [_group(schedule, op) for op in schedule.ops]
+    return replace(_registers(schedule), fuse=how)
+
+
+def _group(schedule: Schedule, op: Op) -> str:
+    if op.phase == "forward" and op.kind in FORWARD_KINDS:
+        return f"forward.{op.layer}"
+    if op.phase == "error" and op.kind in ERROR_KINDS and _feeds_delta(schedule, op):
+        return f"delta.{op.layer}"
+    if op.phase in ("gradient", "update") and op.kind in UPDATE_KINDS:
+        written = op.writes[0].tensor.removeprefix("gradient.").replace("master.", "weight.")
+        return f"update.{written}"
+    return ""
+
+
+def _feeds_delta(schedule: Schedule, op: Op) -> bool:
+    """Tell whether an error op stands on the way from the transport to this layer's delta without a detour."""
+    name = op.writes[0].tensor
+    if schedule[name].cls == "error":
+        return False
+    if schedule[name].cls == "delta" or name.startswith("product."):
+        return True
+    return any(
+        reader.kind == kinds.DELTA and reader.layer == op.layer
+        for reader in schedule.ops
+        for value in reader.reads
+        if value.tensor == name
+    )
+
+
+def _registers(schedule: Schedule) -> Schedule:
+    """Turn temporary tensors that only their own group touches into registers."""
+    groups: dict[str, set[str]] = {}
+    for op in schedule.ops:
+        for value in (*op.reads, *op.writes):
+            groups.setdefault(value.tensor, set()).add(op.group or f"alone {id(op)}")
+    read = {value for op in schedule.ops for value in op.reads}
+    tensors = dict(schedule.tensors)
+    for name, tensor in schedule.tensors.items():
+        inner = len(groups.get(name, ())) == 1 and Value(name) in read
+        if inner and tensor.storage == "temp":
+            tensors[name] = replace(tensor, storage="register")
+    return replace(schedule, tensors=tensors)

@@ -1,0 +1,70 @@
+"""How long each value must be kept, and so what memory a step really needs.
+
+A temporary value lives from the op that writes it to the last op that reads it, both included; data given with the batch
+live from the start of the step. State and tables live always. This is where update locking shows: under backpropagation
+and DFA every activation waits for the error, under DRTP a layer's input is free once that layer is updated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from fasim.schedule.values import Schedule, Tensor
+
+
+@dataclass(frozen=True)
+class Lifetime:
+    """First and last op index at which a tensor occupies memory."""
+
+    tensor: Tensor
+    first: int
+    last: int
+
+
+def lifetimes(schedule: Schedule) -> list[Lifetime]:
+    """Return the lifetime of every tensor that takes memory; versions of one tensor share its storage."""
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+    for index, op in enumerate(schedule.ops):
+        for value in (*op.reads, *op.writes, *op.scalars):
+            first.setdefault(value.tensor, index)
+            last[value.tensor] = index
+    end = len(schedule.ops) - 1
+    result = []
+    for name in first:
+        tensor = schedule[name]
+        match tensor.storage:
+            case "state" | "table":
+                result.append(Lifetime(tensor, 0, end))
+            case "input":
+                result.append(Lifetime(tensor, 0, last[name]))
+            case "temp":
+                result.append(Lifetime(tensor, first[name], last[name]))
+            case "register":
+                if tensor.cls != "accumulator" and tensor.elements:
+                    result.append(Lifetime(_row(tensor), first[name], last[name]))
+    return result
+
+
+def _row(tensor: Tensor) -> Tensor:
+    """Return the buffer that a fused value needs: one row."""
+    return replace(tensor, axes=tensor.axes[-1:], shape=tensor.shape[-1:])
+
+
+def live_bytes(schedule: Schedule, *classes: str) -> list[float]:
+    """Return the bytes that are live at each op, of the given classes (of all, if none are given)."""
+    change = [0.0] * (len(schedule.ops) + 1)
+    for life in lifetimes(schedule):
+        if not classes or life.tensor.cls in classes:
+            change[life.first] += life.tensor.nbytes
+            change[life.last + 1] -= life.tensor.nbytes
+    live, total = [], 0.0
+    for step in change[:-1]:
+        total += step
+        live.append(total)
+    return live
+
+
+def peak_bytes(schedule: Schedule, *classes: str) -> float:
+    """Return the largest number of bytes of these classes (of all, if none are given) that are live at once."""
+    return max(live_bytes(schedule, *classes), default=0.0)

@@ -1,0 +1,76 @@
+"""A schedule in words: its ops with what each waits for, and what the step needs."""
+
+from __future__ import annotations
+
+from fasim.schedule import ops as kinds
+from fasim.schedule.lifetimes import live_bytes, peak_bytes
+from fasim.schedule.order import ancestors, dependencies
+from fasim.schedule.values import Op, Schedule
+
+
+def lines(schedule: Schedule) -> list[str]:
+    """Return the print-out of a schedule, line by line.
+
+    One line an op: number, phase, kind, what it reads and writes (a prime marks a version after an update), the shape and
+    format of the result, the ops that it waits for, the bytes that are live while it runs.
+    """
+    live = live_bytes(schedule)
+    before = dependencies(schedule.ops)
+    rows = [("#", "phase", "op", "reads", "writes", "shape", "format", "after", "live bytes")]
+    for index, op in enumerate(schedule.ops):
+        out = schedule[op.writes[0]]
+        rows.append(
+            (
+                str(index),
+                op.phase,
+                op.kind + (f" {op.attrs['function']}" if "function" in op.attrs else ""),
+                ", ".join(map(str, op.reads)),
+                ", ".join(map(str, op.writes)),
+                "x".join(map(str, out.shape)),
+                _format(schedule, op),
+                ",".join(map(str, sorted(before[index]))),
+                f"{live[index]:.0f}",
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    text = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [
+        f"{schedule.rule} on {schedule.network}, batch {schedule.batch_size}, {schedule.datapath}, "
+        f"order {schedule.order}, fuse {schedule.fuse}",
+        *text,
+        "",
+        *properties(schedule),
+    ]
+
+
+def properties(schedule: Schedule) -> list[str]:
+    """Return what follows from the dependencies and lifetimes: locking, weight transport, memory."""
+    hidden = [op for op in schedule.find(kinds.UPDATE) if op.attrs["group"] == "weight"]
+    hidden = [op for op in hidden if op.layer < max((other.layer for other in schedule.ops), default=0)]
+    error = {index for index, op in enumerate(schedule.ops) if op.kind == kinds.ERROR}
+    waits = [op for op in hidden if ancestors(schedule, schedule.ops.index(op)) & error]
+    deltas = {i: op.layer for i, op in enumerate(schedule.ops) if op.kind == kinds.DELTA}
+    chained = [
+        layer
+        for index, layer in deltas.items()
+        if any(deltas.get(other, layer) > layer and other in deltas for other in ancestors(schedule, index))
+    ]
+    transport = [
+        op
+        for op in schedule.ops
+        if op.kind in (kinds.PROJECT, kinds.PROJECT_CONV) and schedule[op.reads[1]].cls == "weight"
+    ]
+    feedback = schedule.of_class("feedback")
+    return [
+        f"hidden layers trained: {len(hidden)}",
+        f"update-locked (wait for the output error): {len(waits)} of {len(hidden)}",
+        f"backward-locked (wait for the delta of a layer above): {len(chained)} of {len(hidden)}",
+        f"layers that read weights transposed: {len(transport)}",
+        f"feedback matrices: {len(feedback)}, {sum(tensor.elements for tensor in feedback)} elements",
+        f"peak of live bytes: {peak_bytes(schedule, 'act'):.0f} of activations, {peak_bytes(schedule):.0f} of everything",
+    ]
+
+
+def _format(schedule: Schedule, op: Op) -> str:
+    out = schedule[op.writes[0]]
+    return "float32" if out.format is None else str(out.format)

@@ -1,0 +1,174 @@
+"""What a schedule is made of: tensors, versioned values, operations.
+
+A :class:`Value` is a tensor at a version. An op that updates in place reads version k and writes version k+1 of the same
+storage; every other reader of k must come first. Locking, lifetimes and traffic follow from that alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fasim.fixedpoint.format import Fixed
+
+PHASES = ("forward", "error", "gradient", "update")
+
+# Tensor classes: what the counter and the lifetime analysis report by.
+CLASSES = (
+    "act",  # inputs of trained layers
+    "map",  # activations before pooling, which no trained layer reads
+    "output",
+    "preact",
+    "slope",  # activation derivatives, masks, positions of maxima
+    "error",
+    "signal",  # what feedback or transposed weights bring to a layer's outputs
+    "delta",
+    "gradient",
+    "weight",
+    "master",
+    "bias",
+    "feedback",
+    "state",  # of the optimizer
+    "label",
+    "table",
+    "accumulator",
+    "scalar",
+)
+
+STORAGES = ("state", "input", "temp", "table", "register")
+
+
+class Value(NamedTuple):
+    """A tensor at a version."""
+
+    tensor: str
+    version: int = 0
+
+    def __str__(self) -> str:
+        return self.tensor if self.version == 0 else f"{self.tensor}'{self.version}"
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A named array of the training step.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``act.1``; the number is the layer.
+    cls : str
+        Tensor class, one of :data:`CLASSES`.
+    axes : str
+        One letter an axis: N batch, J units, I inputs, K outputs or length of a signal, H W C maps, R S kernels.
+    shape : tuple of int
+    storage : str
+        ``state`` lives across steps; ``input`` is given (data, learning rate); ``temp`` lives within a step; ``table`` is
+        constant; ``register`` never reaches memory (an accumulator, or inside a fused group): one row of it is a buffer.
+    format : Fixed or None
+        None is float32.
+    encoding : str
+        ``dense``, ``ternary`` (-1, 0, 1 in two bits), ``sign`` (-1, 1 in one) or ``mask`` (one bit).
+    bound : float or None
+        Largest magnitude of a feedback matrix, from which its fixed-point exponent follows.
+    """
+
+    name: str
+    cls: str
+    axes: str
+    shape: tuple[int, ...]
+    storage: str = "temp"
+    format: Fixed | None = None
+    encoding: str = "dense"
+    bound: float | None = None
+
+    @property
+    def elements(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def bits(self) -> int:
+        """Bits of one element as hardware stores it."""
+        if self.encoding != "dense":
+            return {"ternary": 2, "sign": 1, "mask": 1}[self.encoding]
+        return 32 if self.format is None else self.format.bits
+
+    @property
+    def nbytes(self) -> float:
+        """Bytes of the whole tensor, a fraction where elements are narrower than a byte."""
+        return self.elements * self.bits / 8
+
+
+@dataclass(frozen=True)
+class Op:
+    """One hardware operation on whole tensors.
+
+    Parameters
+    ----------
+    kind : str
+        What it computes, see :mod:`fasim.schedule.ops`.
+    reads, writes : tuple of Value
+    phase : str
+        forward, error, gradient or update: a label, it orders nothing.
+    layer : int
+    attrs : dict
+        Constants: stride, activation, shift, rounding, scale.
+    scalars : tuple of Value
+        0-d values that may change between steps, such as the learning rate.
+    site : str
+        Name of the requantisation point, else empty.
+    group : str
+        Ops of one group run as one pass over the data, see :mod:`fasim.schedule.fuse`.
+    """
+
+    kind: str
+    reads: tuple[Value, ...]
+    writes: tuple[Value, ...]
+    phase: str
+    layer: int
+    attrs: dict[str, Any] = field(default_factory=dict)
+    scalars: tuple[Value, ...] = ()
+    site: str = ""
+    group: str = ""
+    costed: bool = True
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """One training step (or one evaluation pass) as an ordered list of ops on named tensors.
+
+    `tables` holds the integer entries of the look-up tables of a fixed-point schedule, by tensor name.
+    """
+
+    tensors: dict[str, Tensor]
+    ops: tuple[Op, ...]
+    batch_size: int
+    network: str
+    rule: str
+    datapath: str = "float32"
+    order: str = "emitted"
+    fuse: str = "none"
+    pass_name: str = "training"
+    tables: dict[str, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
+
+    def __getitem__(self, name: str | Value) -> Tensor:
+        return self.tensors[name.tensor if isinstance(name, Value) else name]
+
+    def find(self, kind: str, layer: int | None = None) -> Iterator[Op]:
+        """Yield the ops of a kind, of one layer if given."""
+        return (op for op in self.ops if op.kind == kind and layer in (None, op.layer))
+
+    def of_class(self, *classes: str) -> list[Tensor]:
+        """Return the tensors of these classes, in order of creation."""
+        return [tensor for tensor in self.tensors.values() if tensor.cls in classes]
+
+    def only_forward(self) -> Schedule:
+        """Return the evaluation pass: the forward ops alone, and the tensors that they touch."""
+        ops = tuple(op for op in self.ops if op.phase == "forward")
+        used = {value.tensor for op in ops for value in (*op.reads, *op.writes, *op.scalars)}
+        tensors = {name: tensor for name, tensor in self.tensors.items() if name in used}
+        return replace(self, tensors=tensors, ops=ops, pass_name="evaluation")

@@ -1,0 +1,129 @@
+"""The initial training state: a dict of arrays by tensor name, which the training loop owns and backends update in place.
+
+Values are drawn in float64 from named streams; a fixed-point run starts from the same draws, rounded to its formats, so
+that float32 and fixed point differ by their arithmetic alone.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from fasim import feedback
+from fasim.errors import ConfigError
+from fasim.fixedpoint import Datapath, quantize
+from fasim.network import Network, Segment
+from fasim.rng import stream
+from fasim.schedule import Schedule, Tensor
+from fasim.schedule import ops as kinds
+from fasim.schedule.lower import RANDOM_BITS
+
+State = dict[str, np.ndarray]
+
+
+def initial_state(network: Network, schedule: Schedule, seed: int) -> State:
+    """Return weights, biases, feedback, masters and optimizer state of a fresh run.
+
+    Parameters
+    ----------
+    network : Network
+    schedule : Schedule
+        Says which arrays there are and their formats.
+    seed : int
+
+    Returns
+    -------
+    dict of str to ndarray
+        float32, or the integer storage type of each tensor's format; besides, the run's ``seed``.
+    """
+    state: State = {"seed": np.array([seed], np.int64)}
+    drawn = {}
+    for segment in network.segments:
+        weight, bias = _draw_layer(network.init, segment, seed)
+        drawn[f"weight.{segment.index}"] = drawn[f"master.{segment.index}"] = weight
+        drawn[f"bias.{segment.index}"] = bias
+    for tensor in schedule.tensors.values():
+        if tensor.storage != "state":
+            continue
+        if tensor.cls == "feedback":
+            assert tensor.bound is not None
+            layer = int(tensor.name.rpartition(".")[2])
+            values = feedback.draw(layer, tensor.shape, tensor.bound, seed)
+        elif tensor.cls == "state":
+            values = np.zeros(tensor.shape)
+        else:
+            values = drawn[tensor.name]
+        state[tensor.name] = _store(values, tensor)
+    _copy_from_masters(schedule, state)
+    return state
+
+
+def _draw_layer(init: str, segment: Segment, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return weight and bias of a layer in float64."""
+    shape, fan_in = segment.weight_shape, segment.fan_in
+    units = shape[0]
+    random = stream(seed, "init", segment.index)
+    if init == "torch":
+        limit = 1 / math.sqrt(fan_in)
+        return random.uniform(-limit, limit, shape), random.uniform(-limit, limit, units)
+    fan_out = units * math.prod(shape[1:-1])
+    limit = {"xavier": math.sqrt(6 / (fan_in + fan_out)), "he": math.sqrt(6 / fan_in), "zero": 0.0}[init]
+    return random.uniform(-limit, limit, shape), np.zeros(units)
+
+
+def _store(values: np.ndarray, tensor: Tensor) -> np.ndarray:
+    if tensor.format is None:
+        return np.ascontiguousarray(values, np.float32)
+    return np.ascontiguousarray(quantize(values, tensor.format))
+
+
+def _copy_from_masters(schedule: Schedule, state: State) -> None:
+    """Cast each master to the copy that the datapath reads: by the same site as every later step, deterministic here.
+
+    A stochastic cast would need a step number before the first step; the initial copy is rounded to nearest instead.
+    """
+    for name in [name for name in state if name.startswith("master.")]:
+        copy = schedule[name.replace("master.", "weight.")]
+        master = schedule[name]
+        assert master.format is not None
+        assert copy.format is not None
+        state[copy.name] = quantize(np.ldexp(state[name].astype(np.float64), -master.format.frac), copy.format)
+
+
+def check_learning_rate(rate: float, datapath: Datapath | None) -> None:
+    """Refuse a learning rate that is not positive, or not a power of two where the datapath shifts.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if not 0 < rate < math.inf:
+        raise ConfigError(f"learning rate {rate}: a positive number is needed")
+    if datapath is not None and math.frexp(rate)[0] != 0.5:
+        raise ConfigError(
+            f"learning rate {rate:g} on datapath {datapath.name}: fixed point shifts, so a power of two is needed, "
+            f"such as 2^{round(math.log2(rate))}"
+        )
+
+
+def set_learning_rate(state: State, schedule: Schedule, rate: float) -> None:
+    """Put the learning rate of the next steps into the state: as it is in float, as k of 2^-k in fixed point.
+
+    Raises
+    ------
+    ConfigError
+        If a stochastic update would have to drop more bits than a random word has.
+    """
+    if schedule.datapath == "float32":
+        state["learning_rate"] = np.array([rate], np.float64)
+        return
+    learning_shift = 1 - math.frexp(rate)[1]
+    for op in schedule.find(kinds.UPDATE):
+        shift = op.attrs["shift"] + learning_shift
+        if op.attrs["rounding"] == "STOCH" and shift > RANDOM_BITS:
+            raise ConfigError(
+                f"learning rate 2^-{learning_shift} on datapath {schedule.datapath}: {op.site} would round away {shift} "
+                f"bits, but a random word has {RANDOM_BITS}; use a larger rate or a master with more fraction bits"
+            )
+    state["learning_shift"] = np.array([learning_shift], np.int64)

@@ -1,0 +1,217 @@
+"""Training: the one epoch loop. It knows no backend, no number format and no rule beyond their names."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+from fasim import backends, losses
+from fasim.data import Data, load
+from fasim.errors import ConfigError
+from fasim.fixedpoint import Datapath, load_datapath
+from fasim.fixedpoint.trace import Trace
+from fasim.network import Network
+from fasim.rng import stream
+from fasim.rules import training_step
+from fasim.schedule import Schedule, StepSettings
+from fasim.state import State, check_learning_rate, initial_state, set_learning_rate
+
+EVALUATION_BATCH = 256
+# on the sum over a batch; momentum multiplies the step by about 1 / (1 - mu) = 10, Adam ignores the gradient's scale
+DEFAULT_LEARNING_RATES = {"sgd": 2.0**-7, "momentum": 2.0**-10, "adam": 5e-4}
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch came to; accuracies 0..1 on the whole test set, losses as means."""
+
+    epoch: int
+    test_accuracy: float
+    test_loss: float
+    seconds: float
+    saturations: int
+    wraps: int
+
+
+@dataclass
+class Run:
+    """A finished training run.
+
+    `train_samples_per_s` counts training steps alone, without compilation, evaluation and data loading from disk;
+    `diverged` tells that a parameter or output is no longer finite.
+    """
+
+    network: Network
+    schedule: Schedule
+    settings: StepSettings
+    seed: int
+    learning_rate: float
+    epochs: list[Epoch]
+    trace: Trace
+    train_samples_per_s: float
+    state: State = field(repr=False)
+    data_note: str = ""
+    diverged: bool = False
+
+    @property
+    def test_accuracy(self) -> float:
+        """Accuracy on the whole test set after the last epoch, 0..1."""
+        return self.epochs[-1].test_accuracy
+
+    @property
+    def test_loss(self) -> float:
+        """Mean test loss after the last epoch."""
+        return self.epochs[-1].test_loss
+
+    def summary(self) -> dict[str, object]:
+        """Return the run's settings and figures as plain values, for JSON."""
+        return {
+            "net": str(self.network),
+            "hidden": self.network.hidden,
+            "output": self.network.output,
+            "init": self.network.init,
+            "rule": self.schedule.rule,
+            "datapath": self.schedule.datapath,
+            "seed": self.seed,
+            "learning_rate": self.learning_rate,
+            **asdict(self.settings),
+            "epochs": [asdict(epoch) for epoch in self.epochs],
+            "train_samples_per_s": round(self.train_samples_per_s),
+            "sites": {site: asdict(count) for site, count in self.trace.sites.items()},
+            "data_note": self.data_note,
+            "diverged": self.diverged,
+        }
+
+
+def train(
+    network: Network | str,
+    data: Data | str = "digits",
+    *,
+    rule: str = "dfa",
+    datapath: Datapath | str | None = "float32",
+    epochs: int = 20,
+    seed: int = 0,
+    learning_rate: float | None = None,
+    settings: StepSettings | None = None,
+    backend: str = "cpu",
+    threads: int = 1,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> Run:
+    """Train one network with one rule on one datapath, evaluating after every epoch.
+
+    Parameters
+    ----------
+    network : Network or str
+        A network, or its topology string with default activations.
+    data : Data or str
+        A data set, its name, or the path of an ``.npz``.
+    rule : str
+        See :func:`fasim.rules.names`.
+    datapath : Datapath, str or None
+        ``float32`` (or None), a preset's name, or the path of a TOML file.
+    epochs : int
+        Passes over the training set, each in a new order; samples that do not fill a last batch wait for another epoch.
+    seed : int
+        Seeds the streams of initial weights, feedback, order and stochastic rounding; never the data split.
+    learning_rate : float, optional
+        A power of two on a fixed-point datapath. Default by optimizer, for sums over the batch.
+    settings : StepSettings, optional
+        Batch size, loss, reduction, error scale, optimizer, feedback.
+    backend : str
+    threads : int
+    on_epoch : callable, optional
+        Called with each finished :class:`Epoch`.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    ConfigError, FormatError, DataError
+        In one line, before anything has run.
+    """
+    network = Network.parse(network) if isinstance(network, str) else network
+    data = load(data) if isinstance(data, str) else data
+    datapath = load_datapath(datapath) if isinstance(datapath, str) else datapath
+    settings = settings or StepSettings()
+    check_fit(network, data, settings, epochs)
+    if learning_rate is None:
+        learning_rate = DEFAULT_LEARNING_RATES[settings.optimizer]
+    check_learning_rate(learning_rate, datapath)
+    schedule = training_step(network, rule, settings, datapath)
+    state = initial_state(network, schedule, seed)
+    set_learning_rate(state, schedule, learning_rate)
+    program = backends.get(backend)(schedule, threads=threads)
+    evaluation = training_step(
+        network, rule, StepSettings(EVALUATION_BATCH, settings.loss, settings.reduction), datapath
+    ).only_forward()
+    evaluator = backends.get(backend)(evaluation, threads=threads)
+
+    samples = backends.Samples(data.x_train, data.y_train)
+    program.run(
+        {name: array.copy() for name, array in state.items()},
+        samples,
+        np.arange(settings.batch_size),
+        0,
+    )  # compiles, on a copy of the state
+    steps = len(data.x_train) // settings.batch_size
+    trace, done, spent = Trace(), [], 0.0
+    for epoch in range(epochs):
+        order = stream(seed, "shuffle", epoch).permutation(len(data.x_train))
+        started = time.perf_counter()
+        counted = program.run(state, samples, order, epoch * steps)
+        seconds = time.perf_counter() - started
+        spent += seconds
+        trace.update(counted)
+        output = evaluator.outputs(state, data.x_test)
+        finite = bool(np.isfinite(output).all())
+        done.append(
+            Epoch(
+                epoch + 1,
+                float(np.mean(output.argmax(1) == data.y_test)) if finite else 1 / network.outputs,
+                losses.value(settings.loss, output, data.y_test) if finite else float("inf"),
+                seconds,
+                counted.total.saturations,
+                counted.total.wraps,
+            )
+        )
+        if on_epoch is not None:
+            on_epoch(done[-1])
+    speed = epochs * steps * settings.batch_size / spent
+    return Run(
+        network,
+        schedule,
+        settings,
+        seed,
+        learning_rate,
+        done,
+        trace,
+        speed,
+        state,
+        data.note,
+        diverged=not finite,
+    )
+
+
+def check_fit(network: Network, data: Data, settings: StepSettings, epochs: int) -> None:
+    """Refuse what cannot be trained: a network that does not fit the data, too few samples, no epochs."""
+    if epochs < 1:
+        raise ConfigError(f"epochs {epochs}: at least 1 is needed")
+    if network.inputs != data.x_train.shape[1]:
+        raise ConfigError(
+            f"network {network} takes {network.inputs} inputs, but {data.name} has {data.x_train.shape[1]} features; "
+            f"start the network with {data.x_train.shape[1]}"
+        )
+    if network.outputs != data.classes:
+        raise ConfigError(
+            f"network {network} has {network.outputs} outputs, but {data.name} has {data.classes} classes; "
+            f"end the network with {data.classes}"
+        )
+    if settings.batch_size > len(data.x_train):
+        raise ConfigError(
+            f"batch size {settings.batch_size}: {data.name} has {len(data.x_train)} training samples; use a smaller batch"
+        )
