@@ -1,8 +1,8 @@
 """Long accuracy runs, one resumable line a cell and seed in ``benchmarks/results/accuracy.jsonl``.
 
 ``python benchmarks/accuracy.py`` runs what has no line yet (MNIST must be in ``FASIM_DATA``, about an hour on two cores);
-``--table NAME`` runs one table, ``--list`` shows what there is, ``--part 0/2`` and ``--part 1/2`` share the work between two
-processes. ``benchmarks/render.py`` makes the tables of the documentation from the lines.
+``--table NAME`` runs one table, ``--list`` shows what there is, ``--part 0/2`` and ``--part 1/2`` share the work between
+two processes. ``benchmarks/render.py`` makes the tables of the documentation from the lines.
 """
 
 from __future__ import annotations
@@ -53,9 +53,7 @@ def cells() -> Iterator[Cell]:
     """Yield all cells, those with one seed first."""
     for seed in SEEDS:
         for rule in RULES:
-            yield Cell(
-                "mnist-adam", "784-500-10", rule, "float32", seed, 10, 60, ADAM_RATES[rule], "adam", "mean", "raw"
-            )
+            yield Cell("mnist-adam", "784-500-10", rule, "float32", seed, 10, 60, ADAM_RATES[rule], "adam", "mean", "raw")
         for table, net in (("mnist-fixed-1", "784-500-10"), ("mnist-fixed-2", "784-500-500-10")):
             for datapath in ("float32", "s16", "s8", CONTROL):
                 for rule in RULES if datapath != CONTROL else ("bp", "dfa"):
@@ -123,18 +121,18 @@ def main() -> None:
     """Run what is missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--table", help="only this table")
-    parser.add_argument("--part", default="0/1", help="i/n: every n-th missing cell, from the i-th")
+    parser.add_argument("--part", default="0/1", help="i/n: every n-th cell, from the i-th")
     parser.add_argument("--list", action="store_true", help="show the tables and what is missing")
     given = parser.parse_args()
-    wanted = [cell for cell in cells() if given.table in (None, cell.table)]
+    index, parts = map(int, given.part.split("/"))
+    wanted = [cell for cell in cells() if given.table in (None, cell.table)][index::parts]
     missing = [cell for cell in wanted if json.dumps(asdict(cell), sort_keys=True) not in done()]
     if given.list:
         for table in dict.fromkeys(cell.table for cell in wanted):
             left = sum(cell.table == table for cell in missing)
             print(f"{table}: {sum(cell.table == table for cell in wanted)} runs, {left} missing")
         return
-    index, parts = map(int, given.part.split("/"))
-    for cell in missing[index::parts]:
+    for cell in missing:
         line = run(cell)
         append(line)
         print(f"{cell.table} {cell.net} {cell.rule} {cell.datapath} seed {cell.seed}: {line['test_error_percent']}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fasim.comparison import compare
-    from fasim.energy import estimate
+    from fasim.energy.estimate import estimate
     from fasim.fixedpoint import Datapath, Fixed
     from fasim.network import Network
     from fasim.schedule import StepSettings

@@ -17,7 +17,7 @@ from fasim.network import Network, Segment
 from fasim.rng import stream
 from fasim.schedule import Schedule, Tensor
 from fasim.schedule import ops as kinds
-from fasim.schedule.lower import RANDOM_BITS
+from fasim.schedule.lower import MAX_ACCUMULATOR_BITS, RANDOM_BITS
 
 State = dict[str, np.ndarray]
 
@@ -55,7 +55,7 @@ def initial_state(network: Network, schedule: Schedule, seed: int) -> State:
         else:
             values = drawn[tensor.name]
         state[tensor.name] = _store(values, tensor)
-    _copy_from_masters(schedule, state)
+    _copy_from_masters(schedule, state, drawn)
     return state
 
 
@@ -78,17 +78,19 @@ def _store(values: np.ndarray, tensor: Tensor) -> np.ndarray:
     return np.ascontiguousarray(quantize(values, tensor.format))
 
 
-def _copy_from_masters(schedule: Schedule, state: State) -> None:
-    """Cast each master to the copy that the datapath reads: by the same site as every later step, deterministic here.
+def _copy_from_masters(schedule: Schedule, state: State, drawn: State) -> None:
+    """Cast each master to the copy that the datapath reads, by RND and SAT.
 
-    A stochastic cast would need a step number before the first step; the initial copy is rounded to nearest instead.
+    Not by the copy's own cast: a stochastic one would need a step number before the first step. A layer that a rule leaves
+    untrained has no master, but its weights are rounded as if it had: all rules start from the same ones.
     """
-    for name in [name for name in state if name.startswith("master.")]:
-        copy = schedule[name.replace("master.", "weight.")]
-        master = schedule[name]
-        assert master.format is not None
-        assert copy.format is not None
-        state[copy.name] = quantize(np.ldexp(state[name].astype(np.float64), -master.format.frac), copy.format)
+    masters = schedule.of_class("master")
+    for copy in schedule.of_class("weight") if masters else []:
+        master, target = masters[0].format, copy.format
+        assert master is not None
+        assert target is not None
+        values = quantize(drawn[copy.name], master).astype(np.float64)
+        state[copy.name] = quantize(np.ldexp(values, -master.frac), target)
 
 
 def check_learning_rate(rate: float, datapath: Datapath | None) -> None:
@@ -113,7 +115,7 @@ def set_learning_rate(state: State, schedule: Schedule, rate: float) -> None:
     Raises
     ------
     ConfigError
-        If a stochastic update would have to drop more bits than a random word has.
+        If a stochastic update would have to drop more bits than a random word has, or an update would leave 63 bits.
     """
     if schedule.datapath == "float32":
         state["learning_rate"] = np.array([rate], np.float64)
@@ -125,5 +127,12 @@ def set_learning_rate(state: State, schedule: Schedule, rate: float) -> None:
             raise ConfigError(
                 f"learning rate 2^-{learning_shift} on datapath {schedule.datapath}: {op.site} would round away {shift} "
                 f"bits, but a random word has {RANDOM_BITS}; use a larger rate or a master with more fraction bits"
+            )
+        gradient = schedule[op.reads[1]].format
+        assert gradient is not None
+        if gradient.bits - shift > MAX_ACCUMULATOR_BITS:
+            raise ConfigError(
+                f"learning rate 2^{-learning_shift} on datapath {schedule.datapath}: {op.site} would shift its sum of "
+                f"{gradient.bits} bits left by {-shift}; at most {MAX_ACCUMULATOR_BITS} bits are exact, use a smaller rate"
             )
     state["learning_shift"] = np.array([learning_shift], np.int64)

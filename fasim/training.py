@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -11,7 +12,7 @@ import numpy as np
 from fasim import backends, losses
 from fasim.data import Data, load
 from fasim.errors import ConfigError
-from fasim.fixedpoint import Datapath, load_datapath
+from fasim.fixedpoint import Datapath, Fixed, load_datapath
 from fasim.fixedpoint.trace import Trace
 from fasim.network import Network
 from fasim.rng import stream
@@ -20,6 +21,8 @@ from fasim.schedule import Schedule, StepSettings
 from fasim.state import State, check_learning_rate, initial_state, set_learning_rate
 
 EVALUATION_BATCH = 256
+# how every data set codes its inputs: value = code * 2^-8
+CODE_FORMAT = Fixed(8, 8, signed=False)
 # on the sum over a batch; momentum multiplies the step by about 1 / (1 - mu) = 10, Adam ignores the gradient's scale
 DEFAULT_LEARNING_RATES = {"sgd": 2.0**-7, "momentum": 2.0**-10, "adam": 5e-4}
 
@@ -38,23 +41,18 @@ class Epoch:
 
 @dataclass
 class Run:
-    """A finished training run.
-
-    `train_samples_per_s` counts training steps alone, without compilation, evaluation and data loading from disk;
-    `diverged` tells that a parameter or output is no longer finite.
-    """
+    """A training run: its settings, its finished epochs, and the state that it left."""
 
     network: Network
     schedule: Schedule
     settings: StepSettings
     seed: int
     learning_rate: float
-    epochs: list[Epoch]
-    trace: Trace
-    train_samples_per_s: float
     state: State = field(repr=False)
     data_note: str = ""
-    diverged: bool = False
+    epochs: list[Epoch] = field(default_factory=list)
+    trace: Trace = field(default_factory=Trace)
+    samples_per_epoch: int = 0
 
     @property
     def test_accuracy(self) -> float:
@@ -63,11 +61,24 @@ class Run:
 
     @property
     def test_loss(self) -> float:
-        """Mean test loss after the last epoch."""
+        """Mean test loss after the last epoch; infinite if the run has diverged."""
         return self.epochs[-1].test_loss
 
+    @property
+    def diverged(self) -> bool:
+        """Whether an output is no longer a finite number."""
+        return not math.isfinite(self.test_loss)
+
+    @property
+    def train_samples_per_s(self) -> float:
+        """Training steps alone, without compilation, evaluation and loading of data."""
+        return self.samples_per_epoch * len(self.epochs) / sum(epoch.seconds for epoch in self.epochs)
+
     def summary(self) -> dict[str, object]:
-        """Return the run's settings and figures as plain values, for JSON."""
+        """Return the run's settings and figures as plain values, for JSON; a loss that is not finite becomes None."""
+        epochs = [asdict(epoch) for epoch in self.epochs]
+        for epoch in epochs:
+            epoch["test_loss"] = epoch["test_loss"] if math.isfinite(epoch["test_loss"]) else None
         return {
             "net": str(self.network),
             "hidden": self.network.hidden,
@@ -78,12 +89,20 @@ class Run:
             "seed": self.seed,
             "learning_rate": self.learning_rate,
             **asdict(self.settings),
-            "epochs": [asdict(epoch) for epoch in self.epochs],
+            "epochs": epochs,
             "train_samples_per_s": round(self.train_samples_per_s),
             "sites": {site: asdict(count) for site, count in self.trace.sites.items()},
             "data_note": self.data_note,
             "diverged": self.diverged,
         }
+
+
+class TrainingInterruptedError(KeyboardInterrupt):
+    """Ctrl-C during training; `run` holds the epochs that have finished (its state may lie within the next one)."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self.run = run
 
 
 def train(
@@ -142,6 +161,7 @@ def train(
     if learning_rate is None:
         learning_rate = DEFAULT_LEARNING_RATES[settings.optimizer]
     check_learning_rate(learning_rate, datapath)
+    check_input(datapath)
     schedule = training_step(network, rule, settings, datapath)
     state = initial_state(network, schedule, seed)
     set_learning_rate(state, schedule, learning_rate)
@@ -152,49 +172,33 @@ def train(
     evaluator = backends.get(backend)(evaluation, threads=threads)
 
     samples = backends.Samples(data.x_train, data.y_train)
-    program.run(
-        {name: array.copy() for name, array in state.items()},
-        samples,
-        np.arange(settings.batch_size),
-        0,
-    )  # compiles, on a copy of the state
+    scratch = {name: array.copy() for name, array in state.items()}
+    program.run(scratch, samples, np.arange(settings.batch_size), 0)  # compiles what the first step would
     steps = len(data.x_train) // settings.batch_size
-    trace, done, spent = Trace(), [], 0.0
-    for epoch in range(epochs):
-        order = stream(seed, "shuffle", epoch).permutation(len(data.x_train))
-        started = time.perf_counter()
-        counted = program.run(state, samples, order, epoch * steps)
-        seconds = time.perf_counter() - started
-        spent += seconds
-        trace.update(counted)
-        output = evaluator.outputs(state, data.x_test)
-        finite = bool(np.isfinite(output).all())
-        done.append(
-            Epoch(
-                epoch + 1,
-                float(np.mean(output.argmax(1) == data.y_test)) if finite else 1 / network.outputs,
-                losses.value(settings.loss, output, data.y_test) if finite else float("inf"),
-                seconds,
-                counted.total.saturations,
-                counted.total.wraps,
-            )
-        )
-        if on_epoch is not None:
-            on_epoch(done[-1])
-    speed = epochs * steps * settings.batch_size / spent
-    return Run(
-        network,
-        schedule,
-        settings,
-        seed,
-        learning_rate,
-        done,
-        trace,
-        speed,
-        state,
-        data.note,
-        diverged=not finite,
-    )
+    run = Run(network, schedule, settings, seed, learning_rate, state, data.note)
+    run.samples_per_epoch = steps * settings.batch_size
+    try:
+        for epoch in range(epochs):
+            order = stream(seed, "shuffle", epoch).permutation(len(data.x_train))
+            started = time.perf_counter()
+            counted = program.run(state, samples, order, epoch * steps)
+            seconds = time.perf_counter() - started
+            accuracy, loss = _evaluate(evaluator.outputs(state, data.x_test), data, settings.loss)
+            total = counted.total
+            run.trace.update(counted)
+            run.epochs.append(Epoch(epoch + 1, accuracy, loss, seconds, total.saturations, total.wraps))
+            if on_epoch is not None:
+                on_epoch(run.epochs[-1])
+    except KeyboardInterrupt as stop:
+        raise TrainingInterruptedError(run) from stop
+    return run
+
+
+def _evaluate(output: np.ndarray, data: Data, loss: str) -> tuple[float, float]:
+    """Return accuracy and loss on the test set; of outputs that are not finite, chance and infinity."""
+    if not np.isfinite(output).all():
+        return 1 / data.classes, math.inf
+    return float(np.mean(output.argmax(1) == data.y_test)), losses.value(loss, output, data.y_test)
 
 
 def check_fit(network: Network, data: Data, settings: StepSettings, epochs: int) -> None:
@@ -214,4 +218,12 @@ def check_fit(network: Network, data: Data, settings: StepSettings, epochs: int)
     if settings.batch_size > len(data.x_train):
         raise ConfigError(
             f"batch size {settings.batch_size}: {data.name} has {len(data.x_train)} training samples; use a smaller batch"
+        )
+
+
+def check_input(datapath: Datapath | None) -> None:
+    """Refuse a datapath whose input format gives the codes other values than float32 gives them."""
+    if datapath is not None and datapath.input != CODE_FORMAT:
+        raise ConfigError(
+            f"datapath {datapath.name}: input {datapath.input}, but data are codes of format {CODE_FORMAT}; write that"
         )

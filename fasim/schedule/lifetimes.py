@@ -41,14 +41,14 @@ def lifetimes(schedule: Schedule) -> list[Lifetime]:
             case "temp":
                 result.append(Lifetime(tensor, first[name], last[name]))
             case "register":
-                if tensor.cls != "accumulator" and tensor.elements:
+                if tensor.cls != "accumulator":
                     result.append(Lifetime(_row(tensor), first[name], last[name]))
     return result
 
 
 def _row(tensor: Tensor) -> Tensor:
-    """Return the buffer that a fused value needs: one row."""
-    return replace(tensor, axes=tensor.axes[-1:], shape=tensor.shape[-1:])
+    """Return the buffer that a fused value needs: one sample, or the weights of one unit."""
+    return replace(tensor, axes=tensor.axes[1:], shape=tensor.shape[1:])
 
 
 def live_bytes(schedule: Schedule, *classes: str) -> list[float]:

@@ -1,7 +1,7 @@
 """Dependencies between ops, and the order that follows from them.
 
 An op depends on the writers of what it reads, and - because updates work in place - on every reader of the version that
-it overwrites. ``eager`` runs an update as soon as nothing but forward ops of other layers would be left to wait for:
+it overwrites. ``eager`` updates a layer as soon as its own forward pass is through and its update waits for no other:
 update-unlocked rules such as DRTP then free a layer's tensors at once, locked ones cannot. ``phased`` runs all forward
 ops, then error, gradient, update.
 """
@@ -111,10 +111,13 @@ def _in_order(wanted: Iterable[int], before: list[set[int]]) -> list[int]:
 
 
 def _eager(ops: tuple[Op, ...], nodes: list[list[int]], before: list[set[int]]) -> list[int]:
-    """Return nodes so that each update comes as soon as only executed forward ops feed it."""
+    """Return nodes so that each update comes once the forward ops of its layer and all that feed it have run."""
     forward = {n for n, node in enumerate(nodes) if all(ops[i].phase == "forward" for i in node)}
     updates = [n for n, node in enumerate(nodes) if any(ops[i].phase == "update" for i in node)]
-    waits_for = {n: _ancestors(n, before) & forward for n in updates}
+    of_layer: dict[int, set[int]] = defaultdict(set)
+    for node in forward:
+        of_layer[ops[nodes[node][0]].layer].add(node)
+    waits_for = {n: (_ancestors(n, before) & forward) | of_layer[ops[nodes[n][0]].layer] for n in updates}
     sequence: list[int] = []
     done: set[int] = set()
 

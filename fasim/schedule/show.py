@@ -45,15 +45,15 @@ def lines(schedule: Schedule) -> list[str]:
 
 def properties(schedule: Schedule) -> list[str]:
     """Return what follows from the dependencies and lifetimes: locking, weight transport, memory."""
-    hidden = [op for op in schedule.find(kinds.UPDATE) if op.attrs["group"] == "weight"]
-    hidden = [op for op in hidden if op.layer < max((other.layer for other in schedule.ops), default=0)]
+    last = max(op.layer for op in schedule.ops)
+    hidden = [op for op in schedule.find(kinds.UPDATE) if op.attrs["group"] == "weight" and op.layer < last]
     error = {index for index, op in enumerate(schedule.ops) if op.kind == kinds.ERROR}
     waits = [op for op in hidden if ancestors(schedule, schedule.ops.index(op)) & error]
-    deltas = {i: op.layer for i, op in enumerate(schedule.ops) if op.kind == kinds.DELTA}
+    deltas = {index: op.layer for index, op in enumerate(schedule.ops) if op.kind == kinds.DELTA and op.layer < last}
     chained = [
         layer
         for index, layer in deltas.items()
-        if any(deltas.get(other, layer) > layer and other in deltas for other in ancestors(schedule, index))
+        if any(deltas[other] > layer for other in ancestors(schedule, index) & deltas.keys())
     ]
     transport = [
         op
@@ -64,7 +64,7 @@ def properties(schedule: Schedule) -> list[str]:
     return [
         f"hidden layers trained: {len(hidden)}",
         f"update-locked (wait for the output error): {len(waits)} of {len(hidden)}",
-        f"backward-locked (wait for the delta of a layer above): {len(chained)} of {len(hidden)}",
+        f"backward-locked (wait for the delta of a hidden layer above): {len(chained)} of {len(hidden)}",
         f"layers that read weights transposed: {len(transport)}",
         f"feedback matrices: {len(feedback)}, {sum(tensor.elements for tensor in feedback)} elements",
         f"peak of live bytes: {peak_bytes(schedule, 'act'):.0f} of activations, {peak_bytes(schedule):.0f} of everything",

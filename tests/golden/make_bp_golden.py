@@ -40,9 +40,7 @@ def gradient_of(tensor: torch.Tensor) -> np.ndarray:
     return tensor.grad.numpy()
 
 
-def loss_of(
-    preact: torch.Tensor, labels: torch.Tensor, output: str, loss: str, reduction: str
-) -> torch.Tensor:
+def loss_of(preact: torch.Tensor, labels: torch.Tensor, output: str, loss: str, reduction: str) -> torch.Tensor:
     """Return PyTorch's loss of the last preact."""
     if loss == "cross_entropy":
         return torch.nn.functional.cross_entropy(preact, labels, reduction=reduction)
@@ -108,9 +106,7 @@ def main() -> None:
     cases: list[dict[str, str]] = []
     optimizers: list[dict[str, str | float]] = []
     arrays: dict[str, np.ndarray] = {}
-    for hidden, (output, loss), reduction in itertools.product(
-        HIDDEN, OUTPUT_AND_LOSS, ("sum", "mean")
-    ):
+    for hidden, (output, loss), reduction in itertools.product(HIDDEN, OUTPUT_AND_LOSS, ("sum", "mean")):
         case = {"hidden": hidden, "output": output, "loss": loss, "reduction": reduction}
         case["name"] = f"{hidden}-{output}-{loss}-{reduction}"
         for key, array in bp_case(case, seed=100 + len(cases)).items():

@@ -63,9 +63,7 @@ class Sites:
 
     def cast(self, site: str, raw: Matrix, from_frac: int, fmt: Fmt) -> Matrix:
         """Return the matrix in `fmt`."""
-        return self._each(
-            site, raw, lambda _, x, mode, over, word: cast(x, from_frac, fmt, mode, over, word)
-        )
+        return self._each(site, raw, lambda _, x, mode, over, word: cast(x, from_frac, fmt, mode, over, word))
 
     def update(self, site: str, old: Matrix, sums: Matrix, shift: int, fmt: Fmt) -> Matrix:
         """Return ``overflow(old - round(sums / 2^shift))``."""

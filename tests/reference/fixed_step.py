@@ -39,9 +39,7 @@ class _Forward:
     slopes: list[Matrix | None]
 
 
-def _functions(
-    name: str, preact: Matrix, spec: dict[str, Any], functions: str
-) -> tuple[Matrix, Matrix | None]:
+def _functions(name: str, preact: Matrix, spec: dict[str, Any], functions: str) -> tuple[Matrix, Matrix | None]:
     """Return (act, slope) of one layer, from a table or computed entry by entry."""
     z_fmt, act_fmt, slope_fmt = spec["preact"], spec["act"], spec["slope"]
     linear = name == "linear"
@@ -130,10 +128,7 @@ def step(
     forward = _forward(state, codes, spec, hidden, output, functions, sites)
     out, act_frac = forward.acts[-1], spec["act"][1]
     target = [[int(k == int(label)) for k in range(len(out[0]))] for label in labels]
-    difference = [
-        [y - t * 2**act_frac for y, t in zip(ys, ts, strict=True)]
-        for ys, ts in zip(out, target, strict=True)
-    ]
+    difference = [[y - t * 2**act_frac for y, t in zip(ys, ts, strict=True)] for ys, ts in zip(out, target, strict=True)]
     error = sites.cast("error", difference, act_frac, spec["error"])
 
     layers = len(state["weight"])
@@ -191,7 +186,5 @@ def _update(
             new["weight"][layer - 1] = copy
         sums = [[sum(column) for column in transposed(delta)]]
         shift, bias = delta_frac + lr_shift - spec["bias"][1], [new["bias"][layer - 1]]
-        new["bias"][layer - 1] = sites.update(
-            f"update.bias.{layer}", bias, sums, shift, spec["bias"]
-        )[0]
+        new["bias"][layer - 1] = sites.update(f"update.bias.{layer}", bias, sums, shift, spec["bias"])[0]
     return new

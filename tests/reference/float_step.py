@@ -45,9 +45,7 @@ class Gradients:
     biases: list[Any]
 
 
-def forward(
-    x: Array, weights: Layers, biases: Layers, hidden: str, output: str
-) -> tuple[Layers, Layers]:
+def forward(x: Array, weights: Layers, biases: Layers, hidden: str, output: str) -> tuple[Layers, Layers]:
     """Return (preacts of layers 1..L, acts of layers 0..L): z = a W^T + b, a = f(z)."""
     acts = [np.asarray(x, dtype=np.float64)]
     preacts = []

@@ -54,9 +54,7 @@ def overflow_to(value: int, fmt: Fmt, overflow: str) -> tuple[int, bool, bool]:
     return (value - low) % (high - low + 1) + low, False, True
 
 
-def cast(
-    raw: int, from_frac: int, fmt: Fmt, mode: str, overflow: str, word: int = 0
-) -> tuple[int, bool, bool]:
+def cast(raw: int, from_frac: int, fmt: Fmt, mode: str, overflow: str, word: int = 0) -> tuple[int, bool, bool]:
     """Return (raw in `fmt`, saturated, wrapped) of a raw number with `from_frac` frac bits."""
     return overflow_to(round_shift(raw, from_frac - fmt[1], mode, word), fmt, overflow)
 

@@ -155,9 +155,7 @@ def test_quantize_refuses_what_is_no_number(value):
         quantize([0.0, value], Fixed(8, 7))
 
 
-@pytest.mark.parametrize(
-    "fmt", [Fixed(8, 7), Fixed(8, -2), Fixed(8, 8, signed=False), Fixed(10, 6)]
-)
+@pytest.mark.parametrize("fmt", [Fixed(8, 7), Fixed(8, -2), Fixed(8, 8, signed=False), Fixed(10, 6)])
 def test_every_code_comes_back(fmt):
     raw = np.arange(fmt.lo, fmt.hi + 1).astype(fmt.dtype)
     values = dequantize(raw, fmt)

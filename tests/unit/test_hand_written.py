@@ -236,9 +236,7 @@ def test_sign_of_zero_error_is_zero() -> None:
     ],
 )
 @pytest.mark.parametrize("rule", ["dfa", "sdfa", "drtp"])
-def test_raw_leaves_out_s_in_hidden_layers_only(
-    rule: str, loss: str, output: str, reduction: str, s: float
-) -> None:
+def test_raw_leaves_out_s_in_hidden_layers_only(rule: str, loss: str, output: str, reduction: str, s: float) -> None:
     """With these outputs the scaled signal is s times the raw one; the output delta stays."""
     sizes = (4, 3, 2)
     data, feedback = net(sizes, seed=11), direct_feedback(sizes, seed=12)

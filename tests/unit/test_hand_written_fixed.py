@@ -63,9 +63,7 @@ def test_bce_step_by_hand(rule: str, weight1: int, bias1: int) -> None:
     assert state["weight"] == [[[40]], [[-48]]]
     names = "preact.1 preact.2 error delta.1 update.weight.1 update.bias.1 update.weight.2"
     assert counts == dict.fromkeys([*names.split(), "update.bias.2"], (0, 0))
-    assert fixed_step.evaluate(
-        state, [[192]], NARROW, hidden="tanh", output="sigmoid", functions="table"
-    ) == [[56]]
+    assert fixed_step.evaluate(state, [[192]], NARROW, hidden="tanh", output="sigmoid", functions="table") == [[56]]
 
 
 MSE_SPEC: dict[str, Any] = {
@@ -113,9 +111,7 @@ def test_mse_step_with_master_by_hand(rule: str, error_scale: str, delta1: int) 
         "loss": "mse",
         "lr_shift": 1,
     }
-    new, counts = fixed_step.step(
-        rule, state, [[64]], [0], MSE_SPEC, **setting, error_scale=error_scale
-    )
+    new, counts = fixed_step.step(rule, state, [[64]], [0], MSE_SPEC, **setting, error_scale=error_scale)
     assert new["master"] == [[[4096 - 8 * delta1]], [[-1024]]]
     copy = fixed_step.cast(4096 - 8 * delta1, 12, (8, 6, True), "RND", "SAT")[0]
     assert new["weight"] == [[[copy]], [[-16]]]
@@ -215,9 +211,7 @@ def batch() -> tuple[np.ndarray, list[int]]:
     ("rule", "error_scale"),
     [(rule, "loss_gradient") for rule in RULES] + [(rule, "raw") for rule in RULES_WITH_RAW],
 )
-def test_wide_formats_approach_float(
-    rule: str, hidden: str, output: str, loss: str, error_scale: str
-) -> None:
+def test_wide_formats_approach_float(rule: str, hidden: str, output: str, loss: str, error_scale: str) -> None:
     """With about 30 frac bits the new weights are those of the float oracle."""
     state, (codes, labels) = random_state(rule, WIDE), batch()
     weights = [np.array(w) / 2.0**20 for w in state["weight"]]
@@ -230,9 +224,7 @@ def test_wide_formats_approach_float(
     if rule in RULES_WITH_RAW:
         arguments["error_scale"] = error_scale
     names = {"hidden": hidden, "output": output, "loss": loss}
-    gradients = getattr(float_step, rule)(
-        codes / 256.0, labels, weights, biases, **names, **arguments
-    )
+    gradients = getattr(float_step, rule)(codes / 256.0, labels, weights, biases, **names, **arguments)
     new, counts = fixed_step.step(
         rule, state, codes, labels, WIDE, **names, lr_shift=3, seed=0, step=0,
         error_scale=error_scale, functions="exact",
@@ -243,9 +235,7 @@ def test_wide_formats_approach_float(
     for layer in range(3):
         master = np.array(new["master"][layer])
         np.testing.assert_allclose(master / 2.0**40, weights[layer], rtol=0, atol=2.0**-29)
-        np.testing.assert_allclose(
-            np.array(new["bias"][layer]) / 2.0**35, biases[layer], rtol=0, atol=2.0**-29
-        )
+        np.testing.assert_allclose(np.array(new["bias"][layer]) / 2.0**35, biases[layer], rtol=0, atol=2.0**-29)
         np.testing.assert_array_equal(new["weight"][layer], (master + (1 << 19)) >> 20)
 
 
@@ -257,8 +247,7 @@ def test_tables_and_exact_functions_agree(rule: str) -> None:
     """A table holds what the function gives at each entry; small formats do saturate."""
     state, (codes, labels) = random_state(rule, SMALL), batch()
     results = [
-        fixed_step.step(rule, state, codes, labels, SMALL, **BCE, functions=functions)
-        for functions in ("table", "exact")
+        fixed_step.step(rule, state, codes, labels, SMALL, **BCE, functions=functions) for functions in ("table", "exact")
     ]
     assert results[0] == results[1]
     assert results[0][0]["weight"][2] != state["weight"][2]
@@ -273,9 +262,7 @@ def test_stochastic_update_reads_the_word_of_site_step_and_position() -> None:
     start = {**state, "master": [[[w << 12 for w in r] for r in m] for m in state["weight"]]}
     whole, _ = fixed_step.step("dfa", start, codes, labels, exact, **BCE)
     seed, step = 3 << 40 | 17, 5
-    new, _ = fixed_step.step(
-        "dfa", state, codes, labels, stoch, **{**BCE, "seed": seed, "step": step}
-    )
+    new, _ = fixed_step.step("dfa", state, codes, labels, stoch, **{**BCE, "seed": seed, "step": step})
     for unit in range(SIZES[2]):
         for source in range(SIZES[1]):
             index = unit * SIZES[1] + source
@@ -286,3 +273,16 @@ def test_stochastic_update_reads_the_word_of_site_step_and_position() -> None:
     for other in ({"seed": seed + 1, "step": step}, {"seed": seed, "step": step + 1}):
         again, _ = fixed_step.step("dfa", state, codes, labels, stoch, **{**BCE, **other})
         assert again["weight"] != new["weight"]
+
+
+@pytest.mark.parametrize(("error_scale", "delta1"), [("raw", 40), ("loss_gradient", 80)])
+def test_an_error_of_zero_counts_as_positive_by_hand(error_scale: str, delta1: int) -> None:
+    """The sign bit: output 1.0 meets its target, error = 0, sdfa sends +20 at frac 5 (4 with s = 2), frac 6 in delta.1.
+
+    Updates, learning rate 1/2: master.1: delta.1 * 64 / 2^(6+8+1-12); bias.1: delta.1 / 2; the output layer stays.
+    """
+    state = {"weight": [[[64]], [[0]]], "master": [[[4096]], [[0]]], "bias": [[0], [64]], "feedback": [[[20]]]}
+    setting: dict[str, Any] = {**BCE, "hidden": "linear", "output": "linear", "loss": "mse", "lr_shift": 1}
+    new, _ = fixed_step.step("sdfa", state, [[64]], [0], MSE_SPEC, **setting, error_scale=error_scale)
+    assert new["master"] == [[[4096 - 8 * delta1]], [[0]]]
+    assert new["bias"] == [[-delta1 // 2], [64]]

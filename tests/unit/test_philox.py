@@ -38,9 +38,7 @@ def test_known_answers(function, given, words):
 @pytest.mark.parametrize("index", [0, 1, 2, 3, 4, 1001, 2**32 + 6, 2**34 - 1, 2**34 + 3, 2**50 + 9])
 def test_the_counter_of_an_element(seed, index):
     step = 77
-    block = philox4x32_10(
-        (index >> 2) & 0xFFFFFFFF, index >> 34, step, SITE, seed & 0xFFFFFFFF, seed >> 32
-    )
+    block = philox4x32_10((index >> 2) & 0xFFFFFFFF, index >> 34, step, SITE, seed & 0xFFFFFFFF, seed >> 32)
     word = block[index & 3]
     seed = np.uint64(seed)
     assert random_word(seed, SITE, step, index) == word

@@ -114,9 +114,5 @@ def test_machine_path_is_recognised(text, found):
 
 
 def test_no_tracked_file_names_a_folder_of_one_machine():
-    bad = [
-        f"{name}: {match[0]}"
-        for name, text in tracked_text_files()
-        if (match := MACHINE_PATH.search(text))
-    ]
+    bad = [f"{name}: {match[0]}" for name, text in tracked_text_files() if (match := MACHINE_PATH.search(text))]
     assert bad == []

@@ -60,9 +60,7 @@ def test_kernel_equals_the_statement(dtype, rounding, mode):
             if rounding == "STOCH" and shift > 32:
                 continue
             out, counters = cast(raw, shift, fmt, rounding, mode, first=5)
-            expected = [
-                stated(x, shift, fmt, rounding, mode, 5 + i) for i, x in enumerate(raw.tolist())
-            ]
+            expected = [stated(x, shift, fmt, rounding, mode, 5 + i) for i, x in enumerate(raw.tolist())]
             assert out.tolist() == [number for number, _ in expected]
             outside = sum(outside for _, outside in expected)
             assert counters.tolist() == ([outside, 0] if mode == "SAT" else [0, outside])

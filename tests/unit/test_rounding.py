@@ -42,9 +42,7 @@ def rounder(compiled):
     """Return `shift_round` compiled, or its source on NumPy scalars (as the CUDA simulator)."""
     if compiled:
         return shift_round
-    return lambda x, shift, mode, word: shift_round.py_func(
-        np.int64(x), np.int64(shift), mode, np.uint32(word)
-    )
+    return lambda x, shift, mode, word: shift_round.py_func(np.int64(x), np.int64(shift), mode, np.uint32(word))
 
 
 def by_fractions(x: int, shift: int, mode: int, word: int = 0) -> int:
@@ -171,8 +169,5 @@ def test_every_cast_of_small_numbers_equals_apytypes(width, rounding, mode):
             )
             lo, hi = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
             expected = [wrapped(code, lo, hi) for code in cast.to_bits()]
-            got = [
-                overflow(shift_round(x, drop, ROUNDINGS[rounding], 0), lo, hi, OVERFLOWS[mode])
-                for x in numbers
-            ]
+            got = [overflow(shift_round(x, drop, ROUNDINGS[rounding], 0), lo, hi, OVERFLOWS[mode]) for x in numbers]
             assert got == expected

@@ -1,0 +1,5 @@
+"""``python -m fasim`` is ``fasim``."""
+
+from fasim.cli import main
+
+main()

@@ -1,0 +1,221 @@
+"""Comparison: every rule on every datapath over several seeds, with accuracy beside energy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from statistics import fmean, stdev
+
+from fasim import backends
+from fasim import rules as rule_table
+from fasim.data import Data, load
+from fasim.energy import Estimate, estimate, load_processor
+from fasim.errors import ConfigError
+from fasim.fixedpoint import Datapath, load_datapath
+from fasim.network import Network
+from fasim.rng import check_seed
+from fasim.schedule import StepSettings
+from fasim.state import check_learning_rate
+from fasim.training import DEFAULT_LEARNING_RATES, Epoch, Run, check_fit, check_input, train
+
+DEFAULT_RULES = ("bp", "fa", "dfa", "sdfa", "drtp")
+DEFAULT_DATAPATHS = ("float32", "s16", "s8")
+DEFAULT_NETS = {
+    "digits": "64-128-128-10",
+    "mnist": "784-500-500-10",
+    "fashion-mnist": "784-500-500-10",
+}
+DEFAULT_HIDDEN_UNITS = 128
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One rule on one datapath with one seed: what a comparison runs at a time."""
+
+    rule: str
+    datapath: str
+    seed: int
+
+
+@dataclass
+class Row:
+    """One rule on one datapath: means over the seeds that have finished."""
+
+    rule: str
+    datapath: str
+    runs: list[Run]
+    energy: Estimate
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the row for JSON; accuracies 0..1, energy in pJ per training sample."""
+        accuracies = [run.test_accuracy for run in self.runs]
+        totals = [run.trace.total for run in self.runs]
+        elements = sum(total.elements for total in totals)
+        losses = [run.test_loss for run in self.runs]
+        energy = self.energy.as_dict()
+        return {
+            "rule": self.rule,
+            "datapath": self.datapath,
+            "test_accuracy_mean": fmean(accuracies),
+            "test_accuracy_std": stdev(accuracies) if len(accuracies) > 1 else None,
+            "test_loss_mean": fmean(losses) if all(map(math.isfinite, losses)) else None,
+            "seeds": [run.seed for run in self.runs],
+            "train_samples_per_s": round(fmean(run.train_samples_per_s for run in self.runs)),
+            "macs_per_sample": energy["macs_per_sample"],
+            "energy_pj_per_sample": energy["energy_pj_per_sample"],
+            "energy_ratio_to_bp": energy["energy_ratio_to_bp"],
+            "learning_rate": self.runs[0].learning_rate,
+            "peak_activation_bytes": energy["peak_activation_bytes"],
+            "peak_live_bytes": energy["peak_live_bytes"],
+            "feedback_bytes": energy["feedback_bytes"],
+            "saturations": fmean(total.saturations for total in totals),
+            "saturation_fraction": sum(total.saturations for total in totals) / elements if elements else 0.0,
+            "wraps": fmean(total.wraps for total in totals),
+            "diverged_seeds": [run.seed for run in self.runs if run.diverged],
+        }
+
+
+@dataclass
+class Comparison:
+    """The rows of a comparison, and what they have in common."""
+
+    data: str
+    data_note: str
+    network: Network
+    processor: str
+    settings: StepSettings
+    epochs: int
+    rows: list[Row] = field(default_factory=list)
+    complete: bool = False
+
+    def as_dict(self) -> dict[str, object]:
+        """Return everything for JSON."""
+        return {
+            "data": self.data,
+            "data_note": self.data_note,
+            "net": str(self.network),
+            "hidden": self.network.hidden,
+            "output": self.network.output,
+            "init": self.network.init,
+            "processor": self.processor,
+            "epochs": self.epochs,
+            "settings": asdict(self.settings),
+            "complete": self.complete,
+            "rows": [row.as_dict() for row in self.rows],
+        }
+
+
+def default_network(data: Data) -> str:
+    """Return the topology that is used when none is given: two hidden layers."""
+    inputs = data.x_train.shape[1]
+    if data.name in DEFAULT_NETS:
+        return DEFAULT_NETS[data.name]
+    return f"{inputs}-{DEFAULT_HIDDEN_UNITS}-{DEFAULT_HIDDEN_UNITS}-{data.classes}"
+
+
+def compare(
+    data: Data | str = "digits",
+    network: Network | str | None = None,
+    *,
+    rules: Sequence[str] = DEFAULT_RULES,
+    datapaths: Sequence[str | Datapath] = DEFAULT_DATAPATHS,
+    epochs: int = 20,
+    seeds: Sequence[int] = (0, 1, 2),
+    learning_rate: float | Mapping[str, float] | None = None,
+    settings: StepSettings | None = None,
+    processor: str = "generic_45nm",
+    backend: str = "cpu",
+    threads: int = 1,
+    on_epoch: Callable[[Cell, Epoch], None] | None = None,
+    on_run: Callable[[Comparison, Run], None] | None = None,
+) -> Comparison:
+    """Train every rule on every datapath over all seeds, and estimate the energy of each.
+
+    Everything is checked before the first run starts: a comparison never stops half-way for a wrong name.
+
+    Parameters
+    ----------
+    data : Data or str
+    network : Network or str, optional
+        Default: two hidden layers, see :func:`default_network`.
+    rules : sequence of str
+    datapaths : sequence of str or Datapath
+        ``float32``, presets, paths of TOML files.
+    epochs : int
+    seeds : sequence of int
+        Paired: every cell of one seed starts from the same draws.
+    learning_rate : float or mapping of rule to float, optional
+        The key ``""`` of a mapping is for rules that it does not name. Default by optimizer.
+    settings : StepSettings, optional
+    processor : str
+        Preset or TOML path, see :mod:`fasim.energy`.
+    backend : str
+    threads : int
+    on_epoch : callable, optional
+        Called with the cell and each of its epochs.
+    on_run : callable, optional
+        Called with the comparison so far and the run that has just finished.
+
+    Returns
+    -------
+    Comparison
+    """
+    data = load(data) if isinstance(data, str) else data
+    network = default_network(data) if network is None else network
+    network = Network.parse(network) if isinstance(network, str) else network
+    settings = settings or StepSettings()
+    check_fit(network, data, settings, epochs)
+    loaded = [load_datapath(item) if isinstance(item, str) else item for item in datapaths]
+    rates = {rule: _rate(learning_rate, rule, settings.optimizer) for rule in rules}
+    for what, given in (("rules", rules), ("datapaths", loaded), ("seeds", seeds)):
+        if not given or len({str(item) for item in given}) != len(given):
+            raise ConfigError(f"{what}: at least one is needed, and each only once")
+    for seed in seeds:
+        check_seed(seed)
+    name = load_processor(processor).name
+    backends.get(backend)
+    for datapath in loaded:
+        check_input(datapath)
+    energies = {}
+    for rule in rules:
+        rule_table.get(rule)
+        for datapath in loaded:
+            label = "float32" if datapath is None else datapath.name
+            check_learning_rate(rates[rule], datapath)
+            energies[rule, label] = estimate(network, rule, datapath, settings=settings, processor=processor)
+    result = Comparison(data.name, data.note, network, name, settings, epochs)
+    for datapath in loaded:
+        for rule in rules:
+            label = "float32" if datapath is None else datapath.name
+            row = Row(rule, label, [], energies[rule, label])
+            for seed in seeds:
+                cell = Cell(rule, label, seed)
+                run = train(
+                    network,
+                    data,
+                    rule=rule,
+                    datapath=datapath,
+                    epochs=epochs,
+                    seed=seed,
+                    learning_rate=rates[rule],
+                    settings=settings,
+                    backend=backend,
+                    threads=threads,
+                    on_epoch=None if on_epoch is None else lambda epoch, cell=cell: on_epoch(cell, epoch),  # type: ignore[misc]
+                )
+                row.runs.append(run)
+                if len(row.runs) == 1:
+                    result.rows.append(row)
+                result.complete = len(row.runs) == len(seeds) and len(result.rows) == len(rules) * len(loaded)
+                if on_run is not None:
+                    on_run(result, run)
+    return result
+
+
+def _rate(given: float | Mapping[str, float] | None, rule: str, optimizer: str) -> float:
+    if given is None:
+        return DEFAULT_LEARNING_RATES[optimizer]
+    if isinstance(given, Mapping):
+        return given.get(rule, given.get("", DEFAULT_LEARNING_RATES[optimizer]))
+    return given

@@ -1,0 +1,56 @@
+"""What a bug report needs: versions, machine, folders, and whether the kernels give the right bits here."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from importlib.metadata import version
+
+import numpy as np
+
+from fasim import __version__, backends
+from fasim.data import fetch
+from fasim.fixedpoint import load_datapath
+from fasim.network import Network
+from fasim.rules import training_step
+from fasim.schedule import StepSettings
+from fasim.state import initial_state, set_learning_rate
+
+PACKAGES = ("numpy", "numba", "llvmlite", "scipy", "scikit-learn", "matplotlib")
+
+
+def lines() -> Iterator[str]:
+    """Yield the report line by line."""
+    yield f"fasim {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    yield "packages: " + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    yield f"processor: {cpu_model()}, {os.cpu_count()} cores"
+    yield f"backends: {', '.join(backends.names())}"
+    yield f"data: {os.environ.get('FASIM_DATA') or fetch.cache_folder()}"
+    yield f"self-test, 3 steps of dfa in s8_stoch, cpu against the interpreter: {_self_test()}"
+
+
+def cpu_model() -> str:
+    """Return the name of the processor, as the system gives it."""
+    try:
+        with open("/proc/cpuinfo") as info:
+            names = [line.partition(":")[2].strip() for line in info if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or "unknown"
+
+
+def _self_test() -> str:
+    """Run the same steps on both backends and say whether all bits agree."""
+    network = Network.parse("12-7-5-3")
+    schedule = training_step(network, "dfa", StepSettings(batch_size=4), load_datapath("s8_stoch"))
+    random = np.random.default_rng(0)
+    samples = backends.Samples(random.integers(0, 256, (12, 12)).astype(np.uint8), random.integers(0, 3, 12))
+    states = []
+    for name in backends.names():
+        state = initial_state(network, schedule, 0)
+        set_learning_rate(state, schedule, 2.0**-5)
+        backends.get(name)(schedule).run(state, samples, np.arange(12), 0)
+        states.append(state)
+    same = all(np.array_equal(states[0][name], states[1][name]) for name in states[0])
+    return "same bits" if same else "DIFFERENT BITS - please report this"

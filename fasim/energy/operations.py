@@ -1,0 +1,229 @@
+"""Which operations an op of a schedule does, of which widths, and how many.
+
+Counted per op; N batch, I inputs, J units, K outputs, `out` the elements that the op writes:
+
+========================== ==================================================================================
+op                         operations
+========================== ==================================================================================
+DENSE, CONV                ``out * fan-in`` MAC: padding counted, the bias is preloaded and costs nothing
+ACTIVATE                   relu: CMP; tanh, sigmoid: LUT; linear: none; softmax: ``N K`` LUT (exponentials),
+                           ``N (K-1)`` ADD, ``N K`` DIV, ``N (K-1)`` CMP (the maximum)
+POOL                       ``k k - 1`` CMP per output
+ERROR                      ADD
+SLOPE                      tanh, sigmoid: MUL and ADD; relu: none (the mask is a sign)
+PROJECT, PROJECT_CONV      MAC as the layer they go through; ADD in their place where an operand is a sign or
+                           ternary; a scale other than 1: MUL per output
+SELECT                     none; a scale other than 1: MUL
+DELTA                      MUL for each factor after the first, the scale included if it is not 1; a mask is
+                           an AND and costs nothing
+GRAD, GRAD_CONV            MAC: ``N I J``, and ``N * places * weights``
+GRAD_BIAS                  ADD for each element of delta
+UPDATE, float              MUL, ADD, DIV per parameter as :mod:`fasim.optimizers` says
+UPDATE, fixed point        SHIFT and ADD per parameter, ADD if it rounds by RND, RND_CONV or STOCH, SAT: 2 CMP; with
+                           STOCH also 32 RNG_BITS, for the shift changes with the learning rate
+LOOKUP                     LUT
+REQUANT                    SHIFT unless the shift is 0; ADD if it rounds away bits by RND, RND_CONV or STOCH,
+                           with STOCH as many RNG_BITS as bits are rounded away; SAT: 2 CMP
+SIGN, UNPOOL               none
+========================== ==================================================================================
+
+At N = 1 the gradient of a dense layer is a product of two vectors that goes straight into the weights (GRAD with
+``materialised = False``): ONE pass, counted once. GRAD counts its ``I J`` MAC, multiply and the addition into the weight;
+UPDATE then counts no ADD for it, only the learning rate's MUL on J deltas (float, sgd) or one SHIFT per weight (fixed
+point: each product is rounded). An optimizer with states counts the rest of its operations per weight: the MAC's addition
+is the first of its ADDs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fasim import optimizers
+from fasim.errors import ScheduleError
+from fasim.schedule import Op, Schedule, Tensor, Value
+from fasim.schedule import ops as kinds
+
+MAC, MUL, ADD, CMP, LUT = "MAC", "MUL", "ADD", "CMP", "LUT"
+SHIFT, RNG_BITS, DIV = "SHIFT", "RNG_BITS", "DIV"
+OPERATIONS = (MAC, MUL, ADD, CMP, LUT, SHIFT, RNG_BITS, DIV)
+
+# Random bits of one stochastic rounding whose shift is not known before the step runs.
+STOCHASTIC_WORD_BITS = 32
+_ROUNDS_UP = ("RND", "RND_CONV", "STOCH")
+
+
+@dataclass(frozen=True)
+class Operations:
+    """Equal operations of one op.
+
+    Parameters
+    ----------
+    op : int
+        Index of the op in the schedule.
+    phase : str
+    layer : int
+    kind : str
+        One of :data:`OPERATIONS`.
+    count : int
+    bits_a, bits_b : int
+        Bits of the operands; 0 where there is none.
+    bits_accumulator : int
+        Bits of the adder, comparator, shifter or table entry; for MUL of the result.
+    float32 : bool
+        Whether it works on float32 numbers; the bits are then 32.
+    """
+
+    op: int
+    phase: str
+    layer: int
+    kind: str
+    count: int
+    bits_a: int
+    bits_b: int
+    bits_accumulator: int
+    float32: bool
+
+
+# kind, count, bits a, bits b, bits of the accumulator
+_Row = tuple[str, int, int, int, int]
+
+
+class Counter:
+    """Counts the operations of the ops of one schedule."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+        rank_one = {op.writes[0] for op in schedule.find(kinds.GRAD) if not op.attrs.get("materialised", True)}
+        # the parameter that each gradient which is never materialised goes straight into
+        self.target: dict[Value, Tensor] = {
+            op.reads[1]: schedule[op.writes[0]] for op in schedule.find(kinds.UPDATE) if op.reads[1] in rank_one
+        }
+
+    def operations(self, index: int) -> list[Operations]:
+        """Return what op number `index` does.
+
+        Raises
+        ------
+        ScheduleError
+            If nothing is known of its kind or activation.
+        """
+        op = self.schedule.ops[index]
+        float32 = self.schedule[op.writes[0]].format is None
+        return [Operations(index, op.phase, op.layer, *row, float32) for row in self._rows(op) if row[1]]
+
+    def _rows(self, op: Op) -> Iterator[_Row]:
+        read = [self.schedule[value] for value in op.reads]
+        out = self.schedule[op.writes[0]]
+        match op.kind:
+            case kinds.DENSE | kinds.CONV:
+                fan_in = math.prod(read[1].shape[1:])
+                yield MAC, out.elements * fan_in, read[0].bits, read[1].bits, out.bits
+            case kinds.PROJECT:
+                yield _sum(read, out, out.elements * read[1].shape[0])
+                yield from _scale(op, out)
+            case kinds.PROJECT_CONV:
+                yield _sum(read, out, read[0].elements * math.prod(read[1].shape[1:]))
+                yield from _scale(op, out)
+            case kinds.SELECT:
+                yield from _scale(op, out)
+            case kinds.GRAD | kinds.GRAD_CONV:
+                target = self.target.get(op.writes[0], out)
+                products = read[0].elements * math.prod(out.shape[1:])
+                yield MAC, products, read[0].bits, read[1].bits, target.bits
+            case kinds.GRAD_BIAS:
+                yield ADD, read[0].elements, read[0].bits, out.bits, out.bits
+            case kinds.ACTIVATE:
+                yield from _activate(op, read[0], out)
+            case kinds.LOOKUP:
+                yield LUT, out.elements, read[0].bits, 0, out.bits
+            case kinds.POOL:
+                bits = read[0].bits
+                yield CMP, out.elements * (op.attrs["kernel"] ** 2 - 1), bits, bits, bits
+            case kinds.ERROR:
+                yield ADD, out.elements, read[0].bits, read[0].bits, out.bits
+            case kinds.SLOPE:
+                if op.attrs["function"] != "relu":
+                    yield MUL, out.elements, read[0].bits, read[0].bits, out.bits
+                    yield ADD, out.elements, out.bits, out.bits, out.bits
+            case kinds.DELTA:
+                if len(read) == 2 and read[1].encoding != "mask":
+                    yield MUL, out.elements, read[0].bits, read[1].bits, out.bits
+                yield from _scale(op, out)
+            case kinds.UPDATE:
+                yield from self._update(op)
+            case kinds.REQUANT:
+                yield from _requant(op, read[0], out)
+            case kinds.SIGN | kinds.UNPOOL:
+                return
+            case _:
+                raise ScheduleError(f"op {op.kind} has no operation count; add it to fasim/energy/operations.py")
+
+    def _update(self, op: Op) -> Iterator[_Row]:
+        parameter, gradient = self.schedule[op.reads[0]], self.schedule[op.reads[1]]
+        rank_one = op.reads[1] in self.target
+        size, bits = parameter.elements, parameter.bits
+        if parameter.format is not None:
+            yield SHIFT, size, gradient.bits, 0, gradient.bits
+            if not rank_one:
+                yield ADD, size, bits, gradient.bits, bits
+            if op.attrs["rounding"] in _ROUNDS_UP:
+                yield ADD, size, gradient.bits, gradient.bits, gradient.bits
+            if op.attrs["rounding"] == "STOCH":
+                yield RNG_BITS, size * STOCHASTIC_WORD_BITS, 0, 0, 1
+            if op.attrs["overflow"] == "SAT":
+                yield CMP, 2 * size, bits, bits, bits
+            return
+        optimizer = optimizers.get(op.attrs["optimizer"])
+        on_deltas = rank_one and not optimizer.states
+        scaled = parameter.shape[0] if on_deltas else size
+        yield MUL, optimizer.mul * scaled, bits, bits, bits
+        yield ADD, (optimizer.add - rank_one) * size, bits, bits, bits
+        yield DIV, optimizer.div * size, bits, bits, bits
+
+
+def _sum(read: list[Tensor], out: Tensor, terms: int) -> _Row:
+    """Return a sum of `terms` products; of additions alone where an operand is a sign."""
+    signed = any(tensor.encoding in ("sign", "ternary") for tensor in read)
+    return ADD if signed else MAC, terms, read[0].bits, read[1].bits, out.bits
+
+
+def _scale(op: Op, out: Tensor) -> Iterator[_Row]:
+    if op.attrs["scale"] != 1:
+        yield MUL, out.elements, out.bits, out.bits, out.bits
+
+
+def _activate(op: Op, preact: Tensor, out: Tensor) -> Iterator[_Row]:
+    bits = preact.bits
+    match op.attrs["function"]:
+        case "linear":
+            return
+        case "relu":
+            yield CMP, out.elements, bits, bits, bits
+        case "tanh" | "sigmoid":
+            yield LUT, out.elements, bits, 0, out.bits
+        case "softmax":
+            between = out.elements - out.shape[0]
+            yield LUT, out.elements, bits, 0, out.bits
+            yield ADD, between, bits, bits, bits
+            yield DIV, out.elements, bits, bits, out.bits
+            yield CMP, between, bits, bits, bits
+        case other:
+            raise ScheduleError(f"activation {other!r} has no operation count; add it to fasim/energy/operations.py")
+
+
+def _requant(op: Op, source: Tensor, out: Tensor) -> Iterator[_Row]:
+    assert source.format is not None
+    assert out.format is not None
+    shift = source.format.frac - out.format.frac
+    size, bits = out.elements, source.bits
+    rounding = op.attrs["rounding"]
+    if shift:
+        yield SHIFT, size, bits, 0, bits
+    if shift > 0 and rounding in _ROUNDS_UP:
+        yield ADD, size, bits, bits, bits
+    if shift > 0 and rounding == "STOCH":
+        yield RNG_BITS, size * shift, 0, 0, 1
+    if op.attrs["overflow"] == "SAT":
+        yield CMP, 2 * size, bits, bits, bits

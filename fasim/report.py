@@ -1,0 +1,188 @@
+"""What a person reads: tables in the terminal, and the files of a run folder."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from fasim import plots
+from fasim.comparison import Comparison
+from fasim.energy import Estimate
+from fasim.files import make_folder, write_json, write_whole
+from fasim.training import Run
+
+
+def run_folder(out: str | None, what: str, data: str) -> Path:
+    """Create and return the folder of a run: `out`, or ``runs/<time>-<what>-<data>``."""
+    if out is not None:
+        return make_folder(Path(out))
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    return make_folder(Path("runs") / f"{stamp}-{what}-{Path(data).stem}")
+
+
+def picojoules(value: float) -> str:
+    """Return an energy with two digits that mean something and a readable unit."""
+    for unit, size in (("J", 1e12), ("mJ", 1e9), ("uJ", 1e6), ("nJ", 1e3)):
+        if value >= size:
+            return f"{_two_digits(value / size)} {unit}"
+    return f"{_two_digits(value)} pJ"
+
+
+def kibibytes(value: float) -> str:
+    """Return a memory size in bytes, KiB or MiB."""
+    for unit, size in (("MiB", 2**20), ("KiB", 2**10)):
+        if value >= size:
+            return f"{_two_digits(value / size)} {unit}"
+    return f"{value:.0f} B"
+
+
+def _two_digits(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def power_of_two(rate: float) -> str:
+    """Return a learning rate as 2^-k where it is one."""
+    import math
+
+    mantissa, exponent = math.frexp(rate)
+    return f"2^{exponent - 1}" if mantissa == 0.5 else f"{rate:g}"
+
+
+COLUMNS = (
+    "test accuracy %",
+    "energy/sample",
+    "ratio to bp",
+    "act memory",
+    "saturated",
+    "memory",
+    "feedback",
+    "wrapped",
+    "lr",
+    "samples/s",
+)
+# a terminal narrower than this shows fewer columns; rows.csv has them all
+WIDE = 150
+WIDE_ONLY = ("memory", "feedback", "wrapped", "lr", "samples/s")
+
+
+def comparison_table(comparison: Comparison, width: int = WIDE) -> Table:
+    """Return the table of a comparison, one row a rule and datapath, for so many characters a line."""
+    content = comparison.as_dict()
+    note = f" ({comparison.data_note})" if comparison.data_note else ""
+    table = Table(
+        title=f"{comparison.data}{note}, {content['net']}, {content['hidden']}/{content['output']}/"
+        f"{comparison.settings.loss}, batch {comparison.settings.batch_size}, {comparison.epochs} epochs",
+        caption=f"energy per training sample on {comparison.processor}; ratio to bp on the same datapath, "
+        "low .. high over the technology's constants",
+    )
+    for name in ("rule", "datapath"):
+        table.add_column(name)
+    shown = [name for name in COLUMNS if width >= WIDE or name not in WIDE_ONLY]
+    for name in shown:
+        table.add_column(name, justify="right", no_wrap=True)
+    datapath = None
+    for row in content["rows"]:  # type: ignore[attr-defined]
+        if datapath is not None and row["datapath"] != datapath:
+            table.add_section()
+        datapath = row["datapath"]
+        cells = dict(zip(COLUMNS, _cells(row), strict=True))
+        table.add_row(row["rule"], datapath, *(cells[name] for name in shown))
+    return table
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    accuracy = f"{100 * row['test_accuracy_mean']:.1f}"
+    if row["test_accuracy_std"] is not None:
+        accuracy += f" ±{100 * row['test_accuracy_std']:.1f}"
+    if row["diverged_seeds"]:
+        accuracy += " diverged"
+    ratio = row["energy_ratio_to_bp"]
+    exact = row["datapath"] == "float32"
+    return [
+        accuracy,
+        picojoules(row["energy_pj_per_sample"]["typical"]),
+        f"{ratio['typical']:.2f} ({ratio['low']:.2f}..{ratio['high']:.2f})",
+        kibibytes(row["peak_activation_bytes"]),
+        "-" if exact else f"{100 * row['saturation_fraction']:.2g} %",
+        kibibytes(row["peak_live_bytes"]),
+        kibibytes(row["feedback_bytes"]),
+        "-" if exact else f"{row['wraps']:.0f}",
+        power_of_two(row["learning_rate"]),
+        f"{row['train_samples_per_s']:,}",
+    ]
+
+
+def line_width() -> int:
+    """Return the characters that a line of standard output may have; a pipe has room for everything."""
+    console = Console()
+    return console.width if console.is_terminal else WIDE
+
+
+def print_table(table: Table) -> None:
+    """Print a table to standard output."""
+    Console(width=line_width()).print(table)
+
+
+def as_json(comparison: Comparison, folder: Path) -> str:
+    """Return the JSON of ``fasim compare --json``."""
+    return json.dumps(comparison.as_dict() | {"run_folder": str(folder)}, indent=1, allow_nan=False)
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> None:
+    """Write ``summary.json``, ``rows.csv`` and ``accuracy_energy.png``, each whole or not at all."""
+    runs = [run.summary() for row in comparison.rows for run in row.runs]
+    write_json(folder / "summary.json", comparison.as_dict() | {"run_folder": str(folder), "runs": runs})
+    write_whole(folder / "rows.csv", _csv([_flat(row.as_dict()) for row in comparison.rows]))
+    write_whole(folder / "accuracy_energy.png", plots.accuracy_energy(comparison))
+
+
+def write_run(run: Run, data: str, folder: Path) -> None:
+    """Write ``summary.json``, ``epochs.csv`` and ``learning_curves.png`` of one training run."""
+    summary = run.summary()
+    write_json(folder / "summary.json", summary | {"data": data, "run_folder": str(folder)})
+    write_whole(folder / "epochs.csv", _csv(summary["epochs"]))  # type: ignore[arg-type]
+    write_whole(folder / "learning_curves.png", plots.learning_curves(run, data))
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with nested values as columns: energy_pj_per_sample_low and so on."""
+    flat: dict[str, Any] = {}
+    for key, value in row.items():
+        if isinstance(value, dict):
+            flat |= {f"{key}_{inner}": number for inner, number in value.items()}
+        else:
+            flat[key] = " ".join(map(str, value)) if isinstance(value, list) else value
+    return flat
+
+
+def _csv(rows: list[dict[str, Any]]) -> bytes:
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def energy_table(estimate: Estimate, title: str) -> Table:
+    """Return the breakdown of an energy estimate by phase and tensor class."""
+    table = Table(title=title)
+    table.add_column("part")
+    table.add_column("energy/sample", justify="right")
+    table.add_column("share", justify="right")
+    content = estimate.as_dict()
+    total = content["energy_pj_per_sample"]["typical"]
+    for group in ("phase_pj_per_sample", "class_pj_per_sample"):
+        table.add_section()
+        for name, value in content[group].items():
+            table.add_row(name, picojoules(value), f"{100 * value / total:.1f} %")
+    table.add_section()
+    table.add_row("total", picojoules(total), "100 %")
+    return table

@@ -1,0 +1,128 @@
+"""Comparison and training as a library: pairing of seeds, aggregation, interruption, bits of the input."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from statistics import fmean, stdev
+
+import numpy as np
+import pytest
+
+import fasim
+from fasim import compare, train
+from fasim.data import load
+from fasim.errors import ConfigError
+from fasim.fixedpoint import Fixed, load_datapath
+from fasim.schedule import StepSettings
+
+
+def test_public_names():
+    for name in fasim.__all__:
+        assert getattr(fasim, name) is not None
+    assert str(fasim.Fixed(8, 6)) == "s8.6"
+    with pytest.raises(AttributeError, match="nothing_like_it"):
+        _ = fasim.nothing_like_it
+
+
+def test_rows_aggregate_their_seeds():
+    result = compare("digits", "64-24-10", rules=["dfa"], datapaths=["s8"], epochs=2, seeds=[4, 7])
+    (row,) = result.rows
+    accuracies = [run.test_accuracy for run in row.runs]
+    content = row.as_dict()
+    assert content["seeds"] == [4, 7]
+    assert content["test_accuracy_mean"] == fmean(accuracies)
+    assert content["test_accuracy_std"] == stdev(accuracies)
+    assert content["saturations"] == fmean(run.trace.total.saturations for run in row.runs)
+    assert content["saturations"] > 0
+    assert 0 < content["saturation_fraction"] < 1
+    assert result.complete
+
+
+def test_a_cell_of_a_comparison_equals_its_single_run():
+    (row,) = compare("digits", "64-24-10", rules=["fa"], datapaths=["s8_stoch"], epochs=2, seeds=[5]).rows
+    alone = train("64-24-10", "digits", rule="fa", datapath="s8_stoch", epochs=2, seed=5)
+    again = row.runs[0]
+    assert alone.state.keys() == again.state.keys()
+    assert all(np.array_equal(alone.state[name], again.state[name]) for name in alone.state)
+    assert alone.trace == again.trace
+
+
+def test_threads_change_no_bit_of_a_whole_training():
+    runs = [train("64-24-24-10", rule="bp", datapath="s8_stoch", epochs=1, threads=threads) for threads in (1, 2, 3)]
+    for name in runs[0].state:
+        assert all(np.array_equal(runs[0].state[name], run.state[name]) for run in runs[1:]), name
+    assert runs[0].trace == runs[1].trace == runs[2].trace
+
+
+def test_float_and_fixed_point_start_from_the_same_draws():
+    states = []
+
+    def first_state(rule):
+        for datapath in ("float32", "s16"):
+            run = train("64-8-10", rule=rule, datapath=datapath, epochs=1, learning_rate=2.0**-40)
+            states.append(run.state)
+
+    first_state("dfa")
+    for name in ("weight.1", "bias.1", "weight.2"):
+        assert np.abs(states[0][name] - states[1][name] * 2.0**-14).max() <= 2.0**-15
+
+
+def test_seeds_move_everything_but_the_split():
+    one, two = (train("64-8-10", rule="dfa", epochs=1, seed=seed, learning_rate=2.0**-40) for seed in (0, 1))
+    assert not np.array_equal(one.state["weight.1"], two.state["weight.1"])
+    assert not np.array_equal(one.state["feedback.1"], two.state["feedback.1"])
+    assert np.array_equal(load("digits").x_test, load("digits").x_test)
+
+
+def test_interruption_keeps_what_has_finished():
+    kept = []
+
+    def stop(result, run):
+        kept[:] = [result]
+        if len(result.rows) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compare("digits", "64-8-10", rules=["bp", "fa", "dfa"], datapaths=["s8"], epochs=1, seeds=[0], on_run=stop)
+    (result,) = kept
+    assert [row.rule for row in result.rows] == ["bp", "fa"]
+    assert not result.complete
+    assert result.as_dict()["rows"]
+
+
+def test_everything_is_checked_before_the_first_run():
+    done = []
+    with pytest.raises(ConfigError, match="power of two"):
+        compare("digits", datapaths=["float32", "s8"], learning_rate=0.01, on_run=lambda *_: done.append(1))
+    assert not done
+
+
+def test_an_input_format_that_reads_other_values_is_refused():
+    wrong = replace(load_datapath("s8"), name="wrong", input=Fixed(8, 7, signed=False))
+    with pytest.raises(ConfigError, match="u8.8"):
+        train("64-8-10", datapath=wrong, epochs=1)
+
+
+def test_a_run_that_diverges_says_so():
+    run = train(
+        fasim.Network.parse("64-16-10", hidden="relu", output="linear"),
+        rule="bp",
+        epochs=2,
+        learning_rate=1e6,
+        settings=StepSettings(loss="mse"),
+    )
+    assert run.diverged
+    assert run.test_accuracy == pytest.approx(0.1)
+
+
+def test_rules_learn_on_digits():
+    accuracies = {
+        (row.rule, row.datapath): row.as_dict()["test_accuracy_mean"]
+        for row in compare("digits", rules=["bp", "dfa", "drtp", "shallow"], datapaths=["float32", "s8"], epochs=5).rows
+    }
+    assert accuracies["bp", "float32"] > 0.95
+    assert accuracies["dfa", "float32"] > 0.93
+    assert accuracies["drtp", "float32"] > 0.92
+    for rule in ("bp", "dfa", "drtp"):
+        assert accuracies[rule, "s8"] == pytest.approx(accuracies[rule, "float32"], abs=0.015)
+        assert accuracies[rule, "float32"] > accuracies["shallow", "float32"]

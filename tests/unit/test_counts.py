@@ -1,0 +1,484 @@
+"""Counts of operations and traffic: golden tables, torch's counter, small steps by hand, and laws that hold for any net."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fasim.energy import OPERATIONS, count
+from fasim.errors import ConfigError, ScheduleError
+from fasim.fixedpoint import Fixed, load_datapath
+from fasim.network import Conv2d, Dense, Network
+from fasim.rules import names, training_step
+from fasim.schedule import CLASSES, PHASES, Op, Schedule, StepSettings, Tensor, Value
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "macs.json").read_text(encoding="utf-8"))
+NETS = {net["network"]: net for net in GOLDEN["nets"]}
+DENSE_NETS = [name for name in NETS if "x" not in name]
+SMALL = ("4-3-2", "9-5-4-3", "7-3x6-2", "6x6x2-3c3-2p-5-3", "8x7x1-2c3s2-3c3p0-2p-4")
+
+
+def step(net, rule="bp", n=1, datapath="float32", *, fuse_by="none", hidden="tanh", output="sigmoid", **settings):
+    network = Network.parse(net, hidden=hidden, output=output)
+    return training_step(network, rule, StepSettings(batch_size=n, **settings), load_datapath(datapath), fuse_by=fuse_by)
+
+
+def counted(*args, **options):
+    return count(step(*args, **options))
+
+
+def totals(counts, phase=None):
+    return {kind: number for kind in OPERATIONS if (number := counts.total(kind, phase))}
+
+
+# --- golden: multiply-accumulates ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hidden", ["tanh", "relu"])
+@pytest.mark.parametrize("net", NETS.values(), ids=NETS)
+def test_macs_of_the_golden_nets(net, hidden):
+    def macs(rule):
+        return counted(net["network"], rule, hidden=hidden)
+
+    bp, dfa = macs("bp"), macs("dfa")
+    assert bp.total("MAC", "forward") == bp.total("MAC", "gradient") == net["forward"]
+    assert bp.total("MAC", "error") == net["error"]
+    assert bp.macs == net["bp"] == 2 * net["forward"] + net["error"]
+    assert macs("fa").macs == net["bp"]
+    assert dfa.macs == net["dfa"]
+    assert dfa.total("MAC", "error") == net["feedback"]
+    assert macs("drtp").macs == macs("sdfa").macs == net["drtp"]
+
+
+@pytest.mark.parametrize("net", NETS.values(), ids=NETS)
+def test_feedback_entries_of_the_golden_nets(net):
+    for hook, key in (("pre_pool", "feedback"), ("post_pool", "feedback_post_pool")):
+        schedule = step(net["network"], "dfa", hook=hook)
+        assert sum(tensor.elements for tensor in schedule.of_class("feedback")) == net[key]
+        assert count(schedule).total("MAC", "error") == net[key]
+
+
+@pytest.mark.parametrize("flops", GOLDEN["torch_flops"], ids=lambda row: f"{row['network']}-{row['batch_size']}")
+def test_flops_that_torch_counted(flops):
+    counts = counted(flops["network"], n=flops["batch_size"])
+    assert 2 * counts.total("MAC", "forward") == flops["forward"]
+    assert 2 * counts.macs == flops["step"]
+
+
+@pytest.mark.parametrize(
+    "flops",
+    [
+        *({"network": name, "batch_size": 1, "step": 2 * net["bp"]} for name, net in NETS.items()),
+        *(row for row in GOLDEN["torch_flops"] if row["batch_size"] > 1 or row["network"] not in NETS),
+    ],
+    ids=lambda row: f"{row['network']}-{row['batch_size']}",
+)
+def test_flops_that_torch_counts_now(flops):
+    torch = pytest.importorskip("torch")
+    flop_counter = pytest.importorskip("torch.utils.flop_counter")
+    network = Network.parse(flops["network"])
+    layers = []
+    for segment in network.segments:
+        match segment.layer:
+            case Conv2d(channels, kernel, stride, padding):
+                layers.append(torch.nn.Conv2d(segment.in_shape[2], channels, kernel, stride, padding))
+            case Dense(units):
+                inputs = segment.weight_shape[1]
+                layers += [torch.nn.Flatten(), torch.nn.Linear(inputs, units)]
+        layers.append(torch.nn.Tanh())
+        if segment.pool is not None:
+            layers.append(torch.nn.MaxPool2d(segment.pool.kernel, segment.pool.stride))
+    model = torch.nn.Sequential(*layers)
+    height, width, channels = network.input_shape if len(network.input_shape) == 3 else (1, network.inputs, 1)
+    batch = torch.zeros(flops["batch_size"], channels, height, width)
+    with flop_counter.FlopCounterMode(display=False) as counter:
+        model(batch).sum().backward()
+    assert counter.get_total_flops() == flops["step"]
+
+
+# --- small steps by hand ------------------------------------------------------------------------------------------------
+
+
+def test_dfa_step_in_float_by_hand():
+    # 4-3-2, N = 2, bce: weights 3x4 and 2x3
+    counts = counted("4-3-2", "dfa", 2)
+    assert totals(counts, "forward") == {"MAC": 2 * (12 + 6), "LUT": 2 * 3 + 2 * 2}
+    # error 2x2 ADD; feedback 2x3 MAC a sample; slope of 2x3 units MUL + ADD; delta 2x3 MUL
+    assert totals(counts, "error") == {"MAC": 2 * 6, "MUL": 6 + 6, "ADD": 4 + 6}
+    # two matrices, and the sums of delta over samples
+    assert totals(counts, "gradient") == {"MAC": 2 * (12 + 6), "ADD": 2 * (3 + 2)}
+    assert totals(counts, "update") == {"MUL": 12 + 3 + 6 + 2, "ADD": 12 + 3 + 6 + 2}
+
+
+def test_rank_one_update_at_n_1_is_counted_once_in_float():
+    counts = counted("4-3-2", "dfa", 1)
+    assert totals(counts, "gradient") == {"MAC": 12 + 6, "ADD": 3 + 2}
+    # the learning rate times 3 and 2 deltas; then the biases
+    assert totals(counts, "update") == {"MUL": 3 + 2 + (3 + 2), "ADD": 3 + 2}
+    assert counts.elements("gradient") == 2 * (3 + 2)  # biases alone
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "per_parameter"),
+    [("sgd", (1, 1, 0)), ("momentum", (2, 2, 0)), ("adam", (8, 4, 2))],
+)
+def test_update_by_optimizer_in_float(optimizer, per_parameter):
+    mul, add, div = per_parameter
+    weights, parameters = 18, 18 + 5
+    many = counted("4-3-2", n=2, optimizer=optimizer)
+    got = [many.total(kind, "update") for kind in ("MUL", "ADD", "DIV")]
+    assert got == [mul * parameters, add * parameters, div * parameters]
+    one = counted("4-3-2", n=1, optimizer=optimizer)
+    # the MAC of the rank-1 pass holds the first addition of each weight
+    assert one.total("ADD", "update") == add * parameters - weights
+    assert one.total("DIV", "update") == div * parameters
+    assert one.total("MUL", "update") == (mul * parameters if optimizer != "sgd" else (3 + 2) + (3 + 2))
+    states = {"sgd": 0, "momentum": 1, "adam": 2}[optimizer]
+    assert many.elements("state") == 2 * states * parameters
+
+
+def test_dfa_step_in_fixed_point_by_hand():
+    # s8: RND and SAT at every cast, s16 master; accumulators of frac 15 -> preact frac 6
+    counts = counted("4-3-2", "dfa", 2, "s8")
+    units = 2 * (3 + 2)
+    assert totals(counts, "forward") == {
+        "MAC": 2 * (12 + 6),
+        "SHIFT": units,
+        "ADD": units,
+        "CMP": 2 * units,
+        "LUT": units,
+    }
+    # error: 4 ADD, 4 casts s?.7 -> s8.7 without a shift; delta.1: 6 MUL, 6 casts; slope.1: 6 LUT
+    assert totals(counts, "error") == {
+        "MAC": 2 * 6,
+        "MUL": 6,
+        "ADD": 4 + 6,
+        "SHIFT": 6,
+        "CMP": 2 * (4 + 6),
+        "LUT": 6,
+    }
+    assert totals(counts, "gradient") == {"MAC": 2 * (12 + 6), "ADD": 2 * (3 + 2)}
+    # 23 parameters shift, round, subtract and clamp; the 18 weights are cast from their master
+    assert totals(counts, "update") == {"SHIFT": 23 + 18, "ADD": 23 + 23 + 18, "CMP": 2 * (23 + 18)}
+
+
+def test_rank_one_update_at_n_1_in_fixed_point():
+    counts = counted("4-3-2", "dfa", 1, "s8")
+    assert totals(counts, "gradient") == {"MAC": 18, "ADD": 5}
+    # each product is shifted and rounded; its subtraction is the MAC's. Biases subtract; weights are cast from the master
+    assert totals(counts, "update") == {"SHIFT": 23 + 18, "ADD": 23 + 5 + 18, "CMP": 2 * (23 + 18)}
+    wide = replace(load_datapath("s8"), master=Fixed(24, 15))
+    schedule = training_step(Network.parse("4-3-2"), "dfa", StepSettings(batch_size=1), wide)
+    rows = [row for row in count(schedule).operations if row.kind == "MAC" and row.phase == "gradient"]
+    assert {row.bits_accumulator for row in rows} == {24}, "the products of 16 bits go into the master"
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_stochastic_update_draws_32_bits_an_element(n):
+    plain, stochastic = counted("4-3-2", n=n, datapath="s8"), counted("4-3-2", n=n, datapath="s8_stoch")
+    assert stochastic.total("RNG_BITS") == 32 * 23
+    assert stochastic.total("ADD") == plain.total("ADD"), "a random word is added in the place of one half"
+    assert plain.total("RNG_BITS") == 0
+
+
+def test_cast_without_change_of_the_point_shifts_and_rounds_nothing():
+    # s16: master and weight have one format
+    counts = counted("4-3-2", n=2, datapath="s16")
+    assert totals(counts, "update") == {"SHIFT": 23, "ADD": 23 + 23, "CMP": 2 * (23 + 18)}
+
+
+@pytest.mark.parametrize(
+    ("fracs", "rounding", "overflow", "expected"),
+    [
+        ((15, 6), "RND", "SAT", {"SHIFT": 10, "ADD": 10, "CMP": 20}),
+        ((15, 6), "RND_CONV", "WRAP", {"SHIFT": 10, "ADD": 10}),
+        ((15, 6), "TRN", "WRAP", {"SHIFT": 10}),
+        ((15, 6), "STOCH", "WRAP", {"SHIFT": 10, "ADD": 10, "RNG_BITS": 90}),
+        ((6, 7), "STOCH", "SAT", {"SHIFT": 10, "CMP": 20}),
+        ((6, 6), "RND", "WRAP", {}),
+    ],
+)
+def test_requantisation(fracs, rounding, overflow, expected):
+    tensors = {
+        "a": Tensor("a", "accumulator", "NJ", (2, 5), "input", Fixed(24, fracs[0])),
+        "b": Tensor("b", "preact", "NJ", (2, 5), "temp", Fixed(8, fracs[1])),
+    }
+    attrs = {"rounding": rounding, "overflow": overflow}
+    op = Op("REQUANT", (Value("a"),), (Value("b"),), "forward", 1, attrs, site="b")
+    counts = count(Schedule(tensors, (op,), 2, "5-5", "none"))
+    assert totals(counts) == expected
+    assert {row.bits_accumulator for row in counts.operations if row.kind != "RNG_BITS"} <= {24}
+
+
+def test_softmax_by_hand():
+    counts = counted("4-3-5", n=2, output="softmax", loss="cross_entropy", hidden="linear")
+    assert totals(counts, "forward") == {"MAC": 2 * (12 + 15), "LUT": 10, "ADD": 8, "DIV": 10, "CMP": 8}
+    assert totals(counts, "error") == {"MAC": 2 * 15, "ADD": 10}
+
+
+def test_relu_is_a_comparison_and_its_slope_a_mask():
+    counts = counted("4-3-2", n=2, hidden="relu")
+    assert totals(counts, "forward") == {"MAC": 36, "CMP": 6, "LUT": 4}
+    assert totals(counts, "error") == {"MAC": 12, "ADD": 4}
+
+
+def test_mse_multiplies_slope_and_scale():
+    # delta.2 = 2 * error * slope: slope 4 MUL + 4 ADD, delta 2 * 4 MUL; delta.1: slope 6 MUL + 6 ADD, delta 6 MUL
+    counts = counted("4-3-2", n=2, loss="mse")
+    assert totals(counts, "error") == {"MAC": 12, "MUL": 4 + 8 + 6 + 6, "ADD": 4 + 4 + 6}
+
+
+def test_scale_is_one_multiplication_an_element():
+    assert counted("4-3-2", "drtp", 2).total("MUL", "error") == 6 + 6
+    assert counted("4-3-2", "drtp", 2, loss="mse", output="linear").total("MUL", "error") == 4 + 6 + 6 + 6
+    assert counted("4-3-2", "sdfa", 2, loss="mse", output="linear").total("MUL", "error") == 4 + 6 + 6 + 6
+
+
+@pytest.mark.parametrize("datapath", ["float32", "s8"])
+def test_sign_of_the_error_adds_instead_of_multiplying(datapath):
+    dfa, sdfa = counted("4-3-2", "dfa", 2, datapath), counted("4-3-2", "sdfa", 2, datapath)
+    assert dfa.total("MAC", "error") == 12
+    assert sdfa.total("MAC", "error") == 0
+    assert sdfa.total("ADD", "error") == dfa.total("ADD", "error") + 12
+
+
+def test_pooling_by_hand():
+    # 6x6 maps of 3 channels, windows of 2 on 3x3 places, N = 2
+    counts = counted("6x6x2-3c3-2p-5-3", n=2)
+    assert counts.total("CMP", "forward") == 2 * 3 * 3 * 3 * 3
+    assert counts.total("MAC", "forward") == 2 * (36 * 3 * 18 + 27 * 5 + 5 * 3)
+    assert counts.total("ADD", "gradient") == 2 * (36 * 3 + 5 + 3)
+
+
+def test_transposed_convolution_is_as_large_as_the_convolution_above():
+    # 8x7x1 -> 4x4x2 (stride 2) -> 2x2x3 -> 1x1x3 -> 4
+    counts = counted("8x7x1-2c3s2-3c3p0-2p-4", n=1)
+    assert counts.total("MAC", "forward") == 4 * 4 * 2 * 9 + 2 * 2 * 3 * 18 + 3 * 4
+    assert counts.total("MAC", "error") == 2 * 2 * 3 * 18 + 3 * 4
+
+
+def test_widths_of_products():
+    rows = counted("4-3-2", "dfa", 2, "s8").operations
+    forward = next(row for row in rows if row.kind == "MAC" and row.layer == 2)
+    transport = next(row for row in rows if row.kind == "MAC" and row.phase == "error")
+    gradient = next(row for row in rows if row.kind == "MAC" and row.phase == "gradient")
+    # exact accumulators: 3 products of s8 by s8 aligned to the bias' 15 frac bits, 3 * 2^15 + 2^15; then sums of 2 products
+    assert (forward.bits_a, forward.bits_b) == (8, 8)
+    assert [row.bits_accumulator for row in (forward, transport, gradient)] == [19, 17, 17]
+    assert not any(row.float32 for row in rows)
+    assert all(row.float32 and row.bits_accumulator == 32 for row in counted("4-3-2").operations)
+
+
+def test_op_that_is_not_costed_counts_nothing():
+    schedule = step("4-3-2", n=2)
+    silent = replace(schedule, ops=tuple(replace(op, costed=False) for op in schedule.ops))
+    assert count(silent).operations == count(silent).traffic == ()
+    one = replace(schedule, ops=(*schedule.ops[:-1], replace(schedule.ops[-1], costed=False)))
+    kept, all_rows = count(one), count(schedule)
+    assert kept.operations == tuple(row for row in all_rows.operations if row.op != len(schedule.ops) - 1)
+    assert kept.traffic == tuple(row for row in all_rows.traffic if row.op != len(schedule.ops) - 1)
+
+
+def test_unknown_names_are_refused():
+    counts = counted("4-3-2")
+    with pytest.raises(ConfigError, match="unknown operation 'MACS': .* did you mean 'MAC'"):
+        counts.total("MACS")
+    with pytest.raises(ConfigError, match="unknown phase 'forwards'"):
+        counts.total("MAC", "forwards")
+    with pytest.raises(ConfigError, match="unknown tensor class 'weights'"):
+        counts.words("weights")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"kind": "FFT"}, "op FFT has no operation count"), ({"attrs": {"function": "gelu"}}, "activation 'gelu'")],
+)
+def test_unknown_op_is_refused(change, message):
+    schedule = step("4-3-2")
+    ops = tuple(replace(op, **change) if op.kind == "ACTIVATE" else op for op in schedule.ops)
+    with pytest.raises(ScheduleError, match=message):
+        count(replace(schedule, ops=ops))
+
+
+# --- traffic ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fuse_by", ["none", "within_layer"])
+@pytest.mark.parametrize("net", DENSE_NETS)
+def test_weight_accesses_at_n_1(net, fuse_by):
+    """Closed form: forward reads all weights, bp reads all but the first layer's again, the update reads and writes."""
+    golden = NETS[net]
+    weights, transported = golden["weights"], golden["error"]
+
+    def accesses(rule):
+        return counted(net, rule, fuse_by=fuse_by).elements("weight")
+
+    # within_layer joins gradient and update, which one pass at N = 1 is anyway; transport and update stay apart
+    assert accesses("bp") == 3 * weights + transported
+    assert accesses("fa") == accesses("dfa") == accesses("sdfa") == accesses("drtp") == 3 * weights
+
+
+def test_weight_accesses_of_the_published_example():
+    assert counted("784-1000-1000-10", "bp").elements("weight") == 6_392_000
+    assert counted("784-1000-1000-10", "dfa").elements("weight") == 5_382_000
+    feedback = {rule: counted("784-1000-1000-10", rule).elements("feedback") for rule in ("bp", "fa", "dfa", "drtp")}
+    assert feedback == {"bp": 0, "fa": 1_010_000, "dfa": 20_000, "drtp": 2_000}
+
+
+@pytest.mark.parametrize("net", ["784-500-10", "6x6x2-3c3-2p-5-3"])
+def test_gradient_reaches_memory_unless_fused(net):
+    sizes = [t for t in step(net, n=3).of_class("weight", "bias")]
+    assert counted(net, n=3).elements("gradient") == 2 * sum(tensor.elements for tensor in sizes)
+    assert counted(net, n=3, fuse_by="within_layer").elements("gradient") == 0
+
+
+def test_master_is_read_and_written_and_the_copy_written():
+    for n, fuse_by in ((1, "none"), (4, "none"), (4, "within_layer")):
+        counts = counted("9-5-4-3", "dfa", n, "s8", fuse_by=fuse_by)
+        weights = 45 + 20 + 12
+        assert counts.elements("master") == 2 * weights
+        # forward reads; the cast from the master writes, and does not read what the update has in hand
+        assert counts.elements("weight") == 2 * weights
+        assert counts.elements("bias") == 3 * (5 + 4 + 3)
+
+
+def test_traffic_of_a_small_step_by_hand():
+    # 4-3-2, N = 2, float, drtp with bce
+    elements = Counter()
+    for row in counted("4-3-2", "drtp", 2).traffic:
+        elements[row.cls, row.write] += row.elements
+    assert elements == {
+        ("act", False): 8 + 6 + 6 + 6 + 8,  # layers 1 and 2, slope of act.1, gradients of layers 2 and 1
+        ("act", True): 6,
+        ("preact", True): 6 + 4,
+        ("preact", False): 6 + 4,
+        ("output", True): 4,
+        ("output", False): 4,
+        ("label", False): 2 + 2,  # error and SELECT
+        ("feedback", False): 6,  # a row of 3 for each of 2 samples, the matrix holds 2 rows
+        ("signal", True): 6,
+        ("signal", False): 6,
+        ("slope", True): 6,
+        ("slope", False): 6,
+        ("error", True): 4,
+        ("error", False): 4 + 4,  # weight and bias of layer 2
+        ("delta", True): 6,
+        ("delta", False): 6 + 6,
+        ("gradient", True): 23,
+        ("gradient", False): 23,
+        ("weight", True): 18,
+        ("weight", False): 18 + 18,
+        ("bias", True): 5,
+        ("bias", False): 5 + 5,
+    }
+
+
+def test_select_reads_one_row_a_sample():
+    for n in (1, 7):
+        assert counted("9-5-4-3", "drtp", n).elements("feedback") == n * (5 + 4)
+        assert counted("6x6x2-3c3-2p-5-3", "drtp", n).elements("feedback") == n * (108 + 5)
+
+
+def test_words_are_filled():
+    rows = counted("9-5-4-3", n=2, datapath="s8").traffic
+    words = {(row.tensor, row.write): (row.elements, row.words) for row in rows}
+    assert words["weight.1", False] == (45, 6)  # 360 bits
+    assert words["master.1", True] == (45, 12)  # 720 bits
+    assert words["preact.1", True] == (10, 2)  # 100 bits
+    narrow = count(step("9-5-4-3", n=2, datapath="s8"), word_bits=16)
+    assert {row.words for row in narrow.traffic if row.tensor == "weight.1"} == {23}
+
+
+def test_group_reads_a_value_once_and_never_its_own():
+    tensors = {
+        "x": Tensor("x", "act", "NJ", (2, 4), "input"),
+        "y": Tensor("y", "act", "NJ", (2, 4)),
+        "z": Tensor("z", "act", "NJ", (2, 4)),
+    }
+    relu = {"function": "relu"}
+
+    def accesses(*groups):
+        chain = (("x", "y"), ("x", "z"), ("y", "out"))
+        shapes = tensors | {"out": Tensor("out", "output", "NJ", (2, 4))}
+        ops = tuple(
+            Op("ACTIVATE", (Value(a),), (Value(b),), "forward", 1, relu, group=group)
+            for (a, b), group in zip(chain, groups, strict=True)
+        )
+        return Counter((row.tensor, row.write) for row in count(Schedule(shapes, ops, 2, "4-4", "none")).traffic)
+
+    writes = {("y", True): 1, ("z", True): 1, ("out", True): 1}
+    assert accesses("", "", "") == writes | {("x", False): 2, ("y", False): 1}
+    assert accesses("a", "a", "a") == writes | {("x", False): 1}
+    assert accesses("a", "b", "a") == writes | {("x", False): 2}
+    assert accesses("a", "b", "c") == writes | {("x", False): 2, ("y", False): 1}
+
+
+def test_registers_tables_and_scalars_move_nothing():
+    for datapath in ("float32", "s8"):
+        schedule = step("9-5-4-3", "dfa", 3, datapath, fuse_by="within_layer")
+        moved = {row.tensor for row in count(schedule).traffic}
+        assert moved
+        for name in moved:
+            assert schedule[name].storage in ("state", "input", "temp")
+            assert schedule[name].cls not in ("scalar", "table", "accumulator")
+
+
+# --- laws ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("datapath", ["float32", "s8"])
+@pytest.mark.parametrize("rule", names())
+@pytest.mark.parametrize("net", SMALL)
+def test_phases_and_classes_sum_to_the_total(net, rule, datapath):
+    for n in (1, 3):
+        counts = counted(net, rule, n, datapath)
+        for kind in OPERATIONS:
+            assert counts.total(kind) == sum(counts.total(kind, phase) for phase in PHASES)
+        assert counts.words() == sum(counts.words(cls) for cls in CLASSES)
+        assert counts.words() == sum(counts.words(phase=phase) for phase in PHASES)
+        assert all(type(row.count) is int and row.count > 0 for row in counts.operations)
+
+
+@pytest.mark.parametrize("net", SMALL)
+def test_dfa_differs_from_bp_by_feedback_less_transport(net):
+    for n in (1, 2, 5):
+        bp, dfa = counted(net, "bp", n), counted(net, "dfa", n)
+        feedback = sum(tensor.elements for tensor in step(net, "dfa", n).of_class("feedback"))
+        assert dfa.macs - bp.macs == n * feedback - bp.total("MAC", "error")
+        assert bp.macs == 2 * bp.total("MAC", "forward") + bp.total("MAC", "error")
+
+
+@pytest.mark.parametrize("datapath", ["float32", "s8"])
+@pytest.mark.parametrize("rule", names())
+@pytest.mark.parametrize("net", SMALL)
+def test_macs_are_linear_in_n(net, rule, datapath):
+    one = counted(net, rule, 1, datapath).macs
+    for n in (2, 3, 8):
+        assert counted(net, rule, n, datapath).macs == n * one
+
+
+@pytest.mark.parametrize("rule", names())
+@pytest.mark.parametrize("net", SMALL)
+def test_order_and_fusion_change_no_operation(net, rule):
+    network, settings = Network.parse(net), StepSettings(batch_size=2)
+
+    def operations(**how):
+        rows = count(training_step(network, rule, settings, load_datapath("s8"), **how)).operations
+        return Counter((replace(row, op=0, count=1)) for row in rows for _ in range(row.count))
+
+    plain = operations()
+    assert operations(order_by="phased") == plain
+    assert operations(fuse_by="within_layer") == plain
+    fused = count(training_step(network, rule, settings, None, fuse_by="within_layer"))
+    assert fused.words() < counted(net, rule, 2).words()
+
+
+def test_evaluation_pass_counts_the_forward_phase_alone():
+    schedule = step("9-5-4-3", "bp", 4, "s8")
+    evaluation, whole = count(schedule.only_forward()), count(schedule)
+    assert totals(evaluation) == totals(whole, "forward")
+    assert evaluation.words() == whole.words(phase="forward")

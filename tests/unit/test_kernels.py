@@ -1,0 +1,292 @@
+"""Every public kernel against a statement in NumPy, alone, inside another's compiled function, and in slices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numba import njit
+
+from fasim import kernels
+from fasim.scalar.philox import random_word
+from fasim.scalar.rounding import OVERFLOWS, ROUNDINGS, SAT
+
+N, I, J, K = 5, 7, 6, 4  # noqa: E741 - the letters of the docstrings
+SEED, SITE = 2**40 + 3, 0xCAFEBABE
+STEP = np.array([12], np.int64)
+RATE = np.array([0.25])
+F32 = np.float32
+
+random = np.random.default_rng(51)
+
+
+def real(*shape: int) -> np.ndarray:
+    """Return float32 numbers in -2 .. 2."""
+    return random.uniform(-2, 2, shape).astype(F32)
+
+
+def raw(dtype: Any, *shape: int) -> np.ndarray:  # noqa: ANN401
+    """Return integers over the whole range of a narrow type."""
+    info = np.iinfo(dtype)
+    return random.integers(max(info.min, -(2**20)), min(info.max, 2**20), shape, dtype, endpoint=True)
+
+
+CODES = raw(np.uint8, 9, I)
+ORDER = random.integers(0, 9, N)
+LABELS = random.integers(0, K, 9)
+LABEL = LABELS[ORDER]
+X, W, B = real(N, I), real(J, I), real(J)
+SIGNAL, MATRIX = real(N, K), real(K, J)
+A, Z = np.tanh(real(N, J)), 4 * real(N, J)
+P, G, M1, M2 = real(33), real(33), real(33), np.abs(real(33))
+ROWS = np.arange(N)
+HOT = np.eye(K)[LABEL]
+
+QX, QW, QB = raw(np.uint8, N, I), raw(np.int8, J, I), raw(np.int16, J)
+QA, QS = raw(np.int16, N, J), raw(np.int8, N, J)
+QE, QM = raw(np.int8, N, K), raw(np.int8, K, J)
+QZ, TABLE = raw(np.int8, N, J), raw(np.int16, 256)
+QD = raw(np.int8, N, J)
+SUM = raw(np.int32, 33)
+QP = raw(np.int16, 33)
+
+
+def exact(*arrays: np.ndarray) -> list[np.ndarray]:
+    return [array.astype(np.int64) for array in arrays]
+
+
+def new(dtype: Any, *shape: int) -> np.ndarray:  # noqa: ANN401
+    """Return an array that a kernel must fill: its old entries must not shine through."""
+    return np.full(shape, 77, dtype)
+
+
+def cast_to_s8(values: np.ndarray) -> np.ndarray:
+    return np.clip(values, -128, 127)
+
+
+x, w, e, m, d = exact(QX, QW, QE, QM, QD)
+
+# name -> (arguments, what each array that the kernel writes must hold, by position of the argument)
+CASES: dict[str, tuple[tuple[Any, ...], dict[int, Any]]] = {
+    "load_rows": ((CODES, ORDER, F32(2.0**-8), new(F32, N, I)), {3: CODES[ORDER] / 256}),
+    "load_labels": ((LABELS, ORDER, new(np.int64, N)), {2: LABEL}),
+    "dense_forward": ((X, W, B, new(F32, N, J)), {3: X @ W.T + B}),
+    "project_error": ((SIGNAL, MATRIX, F32(0.3), new(F32, N, J)), {3: 0.3 * SIGNAL @ MATRIX}),
+    "project_target": ((LABEL, MATRIX, F32(0.3), new(F32, N, J)), {3: 0.3 * MATRIX[LABEL]}),
+    "weight_gradient": ((A, X, new(F32, J, I)), {2: A.T @ X}),
+    "bias_gradient": ((A, new(F32, J)), {1: A.sum(0)}),
+    "tanh": ((Z, new(F32, N, J)), {1: np.tanh(Z)}),
+    "sigmoid": ((Z, new(F32, N, J)), {1: 1 / (1 + np.exp(-Z))}),
+    "relu": ((Z, new(F32, N, J)), {1: np.maximum(Z, 0)}),
+    "linear": ((Z, new(F32, N, J)), {1: Z}),
+    "softmax": ((Z, new(F32, N, J)), {1: np.exp(Z) / np.exp(Z).sum(1, keepdims=True)}),
+    "tanh_slope": ((A, new(F32, N, J)), {1: 1 - A**2}),
+    "sigmoid_slope": ((A, new(F32, N, J)), {1: A * (1 - A)}),
+    "relu_slope": ((A, new(F32, N, J)), {1: A > 0}),
+    "output_error": ((SIGNAL, LABEL, new(F32, N, K)), {2: SIGNAL - HOT}),
+    "sign": ((SIGNAL, new(F32, N, K)), {1: np.sign(SIGNAL)}),
+    "hidden_delta": ((Z, A, F32(0.3), new(F32, N, J)), {3: 0.3 * Z * A}),
+    "linear_delta": ((Z, F32(0.3), new(F32, N, J)), {2: 0.3 * Z}),
+    "sgd": ((P, G, RATE), {0: P - 0.25 * G}),
+    "momentum": ((P, G, M1, RATE, F32(0.9)), {0: P - 0.25 * (0.9 * M1 + G), 2: 0.9 * M1 + G}),
+    "adam": (
+        (P, G, M1, M2, RATE, STEP, 0.9, 0.999, 1e-8),
+        {
+            0: P
+            - 0.25
+            * ((0.9 * M1 + 0.1 * G) / (1 - 0.9**13))
+            / (np.sqrt((0.999 * M2 + 0.001 * G**2) / (1 - 0.999**13)) + 1e-8),
+            2: 0.9 * M1 + 0.1 * G,
+            3: 0.999 * M2 + 0.001 * G**2,
+        },
+    ),
+    "gather_rows": ((CODES, ORDER, new(np.int16, N, I)), {2: CODES[ORDER]}),
+    "dense_forward_fixed": ((QX, QW, QB, 2, 3, new(np.int32, N, J)), {5: 4 * (x @ w.T) + 8 * QB.astype(np.int64)}),
+    "project_error_fixed": ((QE, QM, new(np.int32, N, J)), {2: e @ m}),
+    "project_target_fixed": ((LABEL, QM, new(np.int32, N, J)), {2: QM[LABEL]}),
+    "look_up": ((QZ, TABLE, -128, new(np.int16, N, J)), {3: TABLE[QZ.astype(int) + 128]}),
+    "output_error_fixed": ((QE, LABEL, 128, new(np.int32, N, K)), {3: QE - 128 * HOT}),
+    "sign_fixed": ((QE // 64, new(np.int8, N, K)), {1: np.where(QE // 64 < 0, -1, 1)}),
+    "multiply_fixed": ((QA, QS, new(np.int32, N, J)), {2: QA.astype(int) * QS}),
+    "copy_fixed": ((QA, new(np.int32, N, J)), {1: QA}),
+    "weight_gradient_fixed": ((QD, QX, 0, new(np.int32, J, I)), {3: d.T @ x}),
+    "bias_gradient_fixed": ((QD, 0, new(np.int32, J)), {2: d.sum(0)}),
+    "requantize": (
+        (SUM, 11, -128, 127, ROUNDINGS["RND"], SAT, SEED, SITE, 12, 0, new(np.int8, 33), np.array([5, 6])),
+        {10: cast_to_s8(np.floor(SUM / 2048 + 0.5)), 11: [5 + np.sum(np.abs(SUM / 2048 + 0.5) > 128), 6]},
+    ),
+    "update_fixed": (
+        (
+            *(QP, SUM, 4, np.array([3]), -(2**14), 2**14 - 1, ROUNDINGS["TRN"], OVERFLOWS["WRAP"]),
+            *(SEED, SITE, STEP, 0, np.array([5, 6])),
+        ),
+        {
+            0: (QP - SUM // 128 + 2**14) % 2**15 - 2**14,
+            12: [5, 6 + np.sum(np.abs(QP - SUM // 128 + 0.5) > 2**14)],
+        },
+    ),
+}
+
+
+def fresh(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(np.copy(a) if isinstance(a, np.ndarray) else a for a in arguments)
+
+
+def inside(kernel: Callable[..., None]) -> Callable[..., None]:
+    """Return a compiled function that calls the kernel, as users of the package may write one."""
+
+    @njit
+    def function(*arguments):
+        kernel(*arguments)
+
+    return function
+
+
+def check(name: str, call: Callable[..., None]) -> None:
+    arguments, expected = CASES[name]
+    given = fresh(arguments)
+    call(*given)
+    for position, (argument, before) in enumerate(zip(given, arguments, strict=True)):
+        if position not in expected:
+            np.testing.assert_array_equal(argument, before, err_msg=f"argument {position} was written")
+        elif argument.dtype.kind == "f":
+            np.testing.assert_allclose(argument, expected[position], rtol=2e-5, atol=2e-6)
+        else:
+            np.testing.assert_array_equal(argument, expected[position])
+
+
+def test_every_public_kernel_is_here() -> None:
+    assert sorted(CASES) == sorted(kernels.__all__)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_kernel_is_its_statement(name: str) -> None:
+    check(name, getattr(kernels, name))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_kernel_inside_a_compiled_function(name: str) -> None:
+    check(name, inside(getattr(kernels, name)))
+
+
+def test_activations_far_out_are_exact_and_finite() -> None:
+    z = np.array([[-1e4, -200.0, 200.0, 1e4]], F32)
+    out = np.empty_like(z)
+    kernels.sigmoid(z, out)
+    assert out.tolist() == [[0, 0, 1, 1]]
+    kernels.tanh(z, out)
+    assert out.tolist() == [[-1, -1, 1, 1]]
+    kernels.softmax(z, out)
+    assert out.tolist() == [[0, 0, 0, 1]]
+
+
+def test_sign_of_zero() -> None:
+    """0 in float, the sign bit in fixed point."""
+    out, fixed_out = np.empty((1, 3), F32), np.empty((1, 3), np.int8)
+    kernels.sign(np.array([[-0.5, 0, 0.5]], F32), out)
+    kernels.sign_fixed(np.array([[-1, 0, 1]], np.int8), fixed_out)
+    assert out.tolist() == [[-1, 0, 1]]
+    assert fixed_out.tolist() == [[-1, 1, 1]]
+
+
+def test_int64_sums_are_exact_beyond_int32() -> None:
+    act, weight = np.full((2, 5), 2**15 - 1, np.int16), np.full((3, 5), -(2**15), np.int16)
+    total = 5 * (2**15 - 1) * -(2**15)
+    out = np.empty((2, 3), np.int64)
+    kernels.dense_forward_fixed(act, weight, np.full(3, -7, np.int16), 20, 30, out)
+    assert (out == (total << 20) - (7 << 30)).all()
+    kernels.project_error_fixed(act, np.ascontiguousarray(weight.T), out)
+    assert (out == total).all()
+    gradient = np.empty((5, 5), np.int64)
+    kernels.weight_gradient_fixed(act, np.full((2, 5), -(2**15), np.int16), 0, gradient)
+    assert (gradient == 2 * (2**15 - 1) * -(2**15)).all()
+
+
+# --- slices -------------------------------------------------------------------------------------
+
+CUTS = [(0, 5), (0, 1, 5), (0, 2, 3, 5), (0, 1, 2, 3, 4, 5)]
+
+
+@pytest.mark.parametrize("cuts", CUTS)
+def test_rows_of_a_batch(cuts: tuple[int, ...]) -> None:
+    whole, parts = np.empty((N, J), np.int32), np.empty((N, J), np.int32)
+    kernels.dense_forward_fixed(QX, QW, QB, 2, 3, whole)
+    for start, stop in zip(cuts[:-1], cuts[1:], strict=True):
+        kernels.dense_forward_fixed(QX[start:stop], QW, QB, 2, 3, parts[start:stop])
+    np.testing.assert_array_equal(parts, whole)
+
+
+@pytest.mark.parametrize("cuts", CUTS)
+def test_units_of_a_layer(cuts: tuple[int, ...]) -> None:
+    delta = QD[:, :5]
+    whole, parts = np.empty((5, I), np.int32), np.empty((5, I), np.int32)
+    kernels.weight_gradient_fixed(delta, QX, 0, whole)
+    bias, bias_parts = np.empty(5, np.int32), np.empty(5, np.int32)
+    kernels.bias_gradient_fixed(delta, 0, bias)
+    for start, stop in zip(cuts[:-1], cuts[1:], strict=True):
+        kernels.weight_gradient_fixed(delta, QX, start, parts[start:stop])
+        kernels.bias_gradient_fixed(delta, start, bias_parts[start:stop])
+    np.testing.assert_array_equal(parts, whole)
+    np.testing.assert_array_equal(bias_parts, bias)
+
+
+def update(
+    parameter: np.ndarray, gradient: np.ndarray, rounding: str, overflow: str, first: int, shift: int = 7
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the updated parameters, s14.0, and the counts."""
+    result, counters = parameter.copy(), np.zeros(2, np.int64)
+    codes = ROUNDINGS[rounding], OVERFLOWS[overflow]
+    kernels.update_fixed(result, gradient, shift - 3, np.array([3]), -8192, 8191, *codes, SEED, SITE, STEP, first, counters)
+    return result, counters
+
+
+@pytest.mark.parametrize("overflow", OVERFLOWS)
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+@pytest.mark.parametrize("first", [0, 1, 6, 2**34 - 3])
+def test_slices_of_parameters_make_the_same_update(rounding: str, overflow: str, first: int) -> None:
+    parameter, gradient = QP // 4, SUM
+    whole, counted = update(parameter, gradient, rounding, overflow, first)
+    for cuts in ((0, 1, 2, 3, 33), (0, 4, 33), (0, 13, 14, 14, 31, 33)):
+        parts = [
+            update(parameter[a:b], gradient[a:b], rounding, overflow, first + a)
+            for a, b in zip(cuts[:-1], cuts[1:], strict=True)
+        ]
+        np.testing.assert_array_equal(np.concatenate([part for part, _ in parts]), whole)
+        np.testing.assert_array_equal(sum(count for _, count in parts), counted)
+    counted_as = 0 if overflow == "SAT" else 1
+    assert counted[counted_as] > 0
+    assert counted[1 - counted_as] == 0
+
+
+@pytest.mark.parametrize("overflow", OVERFLOWS)
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+@pytest.mark.parametrize("shift", [-3, 0, 1, 7, 20])
+def test_update_is_its_statement_in_every_mode(rounding: str, overflow: str, shift: int) -> None:
+    """Python integers; ties come by even sums."""
+    gradient = SUM // 64 * 64 if shift == 7 else SUM
+    found, counted = update(QP // 4, gradient, rounding, overflow, 6, shift)
+    outside = 0
+    for index, (w_old, g) in enumerate(zip((QP // 4).tolist(), gradient.tolist(), strict=True)):
+        whole = 2 ** max(shift, 0)
+        quotient, rest = divmod(g * 2 ** max(-shift, 0), whole)
+        word = int(random_word(SEED, SITE, 12, 6 + index)) % whole
+        up = {
+            "TRN": False,
+            "RND": 2 * rest >= whole,
+            "RND_CONV": 2 * rest > whole or (2 * rest == whole and quotient % 2 == 1),
+            "STOCH": rest + word >= whole,
+        }[rounding]
+        value = w_old - quotient - (up and shift > 0)
+        outside += not -8192 <= value <= 8191
+        inside_range = min(max(value, -8192), 8191) if overflow == "SAT" else (value + 8192) % 16384 - 8192
+        assert found[index] == inside_range
+    assert counted.tolist() == ([outside, 0] if overflow == "SAT" else [0, outside])
+
+
+def test_stochastic_updates_are_right_on_average() -> None:
+    """1/4 of a step moves one parameter in four; the 4000 draws are the seed's, so the bounds never move."""
+    found, _ = update(np.zeros(4000, np.int16), np.full(4000, 32, np.int32), "STOCH", "SAT", 0)
+    assert set(found.tolist()) == {0, -1}
+    assert 900 < -found.sum() < 1100
