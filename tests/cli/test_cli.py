@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -224,3 +225,40 @@ def test_console_script_has_no_traceback():
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "unknown rule 'nope'" in done.stderr
+
+
+def stopped_after_its_first_line(arguments):
+    """Run a command, send Ctrl-C once it has reported something, and return it finished."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fasim", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    first = process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    return process.returncode, stdout, first + stderr
+
+
+def test_ctrl_c_keeps_the_runs_that_have_finished(tmp_path):
+    seeds = ",".join(map(str, range(200)))
+    code, stdout, stderr = stopped_after_its_first_line(["compare", "--seeds", seeds, "--out", "kept"])
+    assert code == 130, stderr
+    assert "Traceback" not in stderr
+    assert "what has finished is kept" in stderr
+    assert stdout.rstrip().endswith("results: kept")
+    content = json.loads((tmp_path / "kept" / "summary.json").read_text())
+    assert not content["complete"]
+    assert len(content["rows"][0]["seeds"]) >= 1
+    assert (tmp_path / "kept" / "accuracy_energy.png").exists()
+
+
+def test_ctrl_c_keeps_the_epochs_that_have_finished(tmp_path):
+    code, _, stderr = stopped_after_its_first_line(
+        ["train", "--datapath", "s8", "--threads", "2", "--epochs", "5000", "--out", "kept"]
+    )
+    assert code == 130, stderr
+    assert "Traceback" not in stderr
+    assert 1 <= len(json.loads((tmp_path / "kept" / "summary.json").read_text())["epochs"]) < 5000
