@@ -1,4 +1,4 @@
-"""Numba kernels for the CPU: plain functions on arrays that allocate nothing, usable alone and inside others' ``@njit``.
+"""Numba kernels for the CPU: plain functions on arrays that the caller owns, usable alone and inside others' ``@njit``.
 
 >>> import numpy as np
 >>> from fasim.kernels import project_error

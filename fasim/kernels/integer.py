@@ -101,7 +101,7 @@ def output_error_fixed(output, label, one, out):
 def sign_fixed(error, out):
     """``out = -1 where error < 0, else 1``: the sign bit, so that an error that rounds to 0 still counts as +1.
 
-    In float an output never reaches its target of 0; in 8 bits it does, and a sign of 0 there would silence that column
+    In float an output hardly ever reaches its target; in 8 bits it does, and a sign of 0 there would silence that column
     (sdfa on digits with s8: 66 % instead of 91 %).
     """
     for n in range(out.shape[0]):

@@ -58,6 +58,8 @@ class StepSettings:
         if self.batch_size < 1:
             raise ConfigError(f"batch size {self.batch_size}: at least 1 sample per step is needed")
         for what, given, known in (
+            ("loss", self.loss, losses.LOSSES),
+            ("optimizer", self.optimizer, optimizers.OPTIMIZERS),
             ("reduction", self.reduction, losses.REDUCTIONS),
             ("error scale", self.error_scale, losses.ERROR_SCALES),
             ("hook", self.hook, HOOKS),

@@ -30,7 +30,7 @@ LAYERS = {
     3: ("backends", "energy", "diagnostics"),
     4: ("training", "export"),
     5: ("comparison", "experiments", "sweep"),
-    6: ("cli", "doctor", "report", "plots", "testing"),
+    6: ("cli", "cli_options", "doctor", "report", "plots", "progress", "testing"),
     # Above all: the public names, and `python -m fasim`.
     7: ("__init__", "__main__"),
 }
