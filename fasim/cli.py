@@ -13,13 +13,11 @@ import click
 
 from fasim import __version__
 from fasim import cli_options as read
-from fasim.cli_options import SCHEDULE_OPTIONS, SHAPE_OPTIONS, STEP_OPTIONS, TRAIN_OPTIONS
+from fasim.cli_options import PROCESSOR, SCHEDULE_OPTIONS, SHAPE_OPTIONS, STEP_OPTIONS, TRAIN_OPTIONS
 from fasim.errors import FasimError
 from fasim.progress import Progress
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from fasim.comparison import Comparison
     from fasim.training import Run
 
@@ -65,7 +63,7 @@ def command() -> None:
     help="Learning rate: 0.001, 2^-7 or by rule dfa=1.5e-4,fa=5e-4.",
     show_default="2^-7 for sgd",
 )
-@click.option("--processor", default="generic_45nm", help="Preset or TOML path.")
+@PROCESSOR
 def compare(**given: Any) -> None:  # noqa: ANN401
     """Train every rule on every datapath and set accuracy beside energy."""
     from fasim import data as sets
@@ -130,6 +128,7 @@ def compare(**given: Any) -> None:  # noqa: ANN401
 @click.option("--datapath", default="float32", help="float32, a preset or a TOML path.")
 @click.option("--seed", default=0, help="Seed of weights, feedback, order and rounding.")
 @click.option("--lr", help="Learning rate: 0.001 or 2^-7.", show_default="2^-7 for sgd")
+@PROCESSOR
 def train(**given: Any) -> None:  # noqa: ANN401
     """Train one network and draw its learning curves."""
     import json
@@ -137,12 +136,14 @@ def train(**given: Any) -> None:  # noqa: ANN401
     from fasim import data as sets
     from fasim import report
     from fasim.comparison import default_network
+    from fasim.energy import estimate
     from fasim.training import TrainingInterruptedError
     from fasim.training import train as run_training
 
     data = sets.load(given["data"], allow_unverified=given["allow_unverified_data"])
     network = read.network(given, given["net"] or default_network(data))
     settings = read.settings(given)
+    energy = estimate(network, given["rule"], given["datapath"], settings=settings, processor=given["processor"])
     folder = report.run_folder(given["out"], "train", data.name)
     progress = Progress(given["epochs"])
     interrupted = False
@@ -170,25 +171,15 @@ def train(**given: Any) -> None:  # noqa: ANN401
     except (FasimError, KeyboardInterrupt):
         _remove_if_empty(folder)
         raise
-    report.write_run(run, data.name, folder)
+    content = run.summary() | {"data": data.name, "run_folder": str(folder), "energy": energy.as_dict()}
+    report.write_run(run, content, folder)
     if given["as_json"]:
-        click.echo(json.dumps(run.summary() | {"data": data.name, "run_folder": str(folder)}, indent=1))
+        click.echo(json.dumps(content, indent=1))
     else:
-        _print_run(run, data.name, folder)
+        click.echo("\n".join(report.run_lines(run, energy, data.name)))
+        click.echo(f"results: {folder}")
     if interrupted:
         sys.exit(INTERRUPTED)
-
-
-def _print_run(run: Run, data: str, folder: Path) -> None:
-    total = run.trace.total
-    note = f" ({run.data_note})" if run.data_note else ""
-    click.echo(
-        f"{run.schedule.rule} on {run.schedule.datapath}, {data}{note}, {run.network}: "
-        f"test accuracy {100 * run.test_accuracy:.2f} %" + (" (diverged)" if run.diverged else "")
-    )
-    if run.schedule.datapath != "float32":
-        click.echo(f"{total.saturations:,} of {total.elements:,} casts saturated, {total.wraps:,} wrapped")
-    click.echo(f"results: {folder}")
 
 
 @command.command()
@@ -219,7 +210,7 @@ def show(**given: Any) -> None:  # noqa: ANN401
 @click.option("--net", required=True, help="Topology, such as 784-500-10.")
 @click.option("--rule", default="dfa", help="Learning rule.")
 @click.option("--datapath", default="float32", help="float32, a preset or a TOML path.")
-@click.option("--processor", default="generic_45nm", help="Preset or TOML path.")
+@PROCESSOR
 @SCHEDULE_OPTIONS
 @SHAPE_OPTIONS
 @STEP_OPTIONS
@@ -247,19 +238,7 @@ def energy(**given: Any) -> None:  # noqa: ANN401
         return
     title = f"{given['rule']} on {network}, {given['datapath']}, batch {given['batch_size']}, {given['processor']}"
     report.print_table(report.energy_table(result, title))
-    spread, ratio = content["energy_pj_per_sample"], content["energy_ratio_to_bp"]
-    click.echo(
-        f"energy per training sample: {report.picojoules(spread['typical'])} "
-        f"({report.picojoules(spread['low'])} .. {report.picojoules(spread['high'])})"
-    )
-    click.echo(f"ratio to bp: {ratio['typical']:.3f} ({ratio['low']:.3f} .. {ratio['high']:.3f})")
-    click.echo(f"MACs per sample: {content['macs_per_sample']:,}")
-    click.echo(
-        f"peak memory: act {report.kibibytes(content['peak_activation_bytes'])}, "
-        f"all {report.kibibytes(content['peak_live_bytes'])} - "
-        + ("fits" if content["fits"] else "does not fit")
-        + f" into {report.kibibytes(content['memory_bytes'])}"
-    )
+    click.echo("\n".join(report.estimate_lines(result)))
     click.echo(f"options: order {given['order']}, fuse {given['fuse']}, transpose free, padding counted, no zero skipping")
 
 

@@ -31,6 +31,7 @@ def options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 NET = click.option("--net", help="Topology, such as 784-500-10; default by data set.")
+PROCESSOR = click.option("--processor", default="generic_45nm", help="Energy constants: a preset or a TOML path.")
 SHAPE_OPTIONS = options(
     click.option("--hidden", default="tanh", help="Hidden activation: tanh, sigmoid, relu, linear."),
     click.option("--output", help="Output activation; default: what the loss needs.", show_default="by loss"),

@@ -69,6 +69,7 @@ class Row:
             "peak_activation_bytes": energy["peak_activation_bytes"],
             "peak_live_bytes": energy["peak_live_bytes"],
             "feedback_bytes": energy["feedback_bytes"],
+            "fits": energy["fits"],
             "saturations": fmean(total.saturations for total in totals),
             "saturation_fraction": sum(total.saturations for total in totals) / elements if elements else 0.0,
             "wraps": fmean(total.wraps for total in totals),

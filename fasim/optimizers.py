@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from fasim.errors import ConfigError, unknown_name
 
+# what an UPDATE may name as its group
 PARAMETER_GROUPS = ("weight", "bias", "feedback", "norm")
 
 

@@ -75,12 +75,14 @@ WIDE_ONLY = ("memory", "feedback", "wrapped", "lr", "samples/s")
 def comparison_table(comparison: Comparison, width: int = WIDE) -> Table:
     """Return the table of a comparison, one row a rule and datapath, for so many characters a line."""
     content = comparison.as_dict()
+    rows: list[dict[str, Any]] = content["rows"]  # type: ignore[assignment]
     note = f" ({comparison.data_note})" if comparison.data_note else ""
     table = Table(
         title=f"{comparison.data}{note}, {content['net']}, {content['hidden']}/{content['output']}/"
         f"{comparison.settings.loss}, batch {comparison.settings.batch_size}, {comparison.epochs} epochs",
         caption=f"energy per training sample on {comparison.processor}; ratio to bp on the same datapath, "
-        "low .. high over the technology's constants",
+        "low .. high over the technology's constants"
+        + ("" if all(row["fits"] for row in rows) else "; ! more than its memory holds: the energy is too low"),
     )
     for name in ("rule", "datapath"):
         table.add_column(name)
@@ -88,7 +90,7 @@ def comparison_table(comparison: Comparison, width: int = WIDE) -> Table:
     for name in shown:
         table.add_column(name, justify="right", no_wrap=True)
     datapath = None
-    for row in content["rows"]:  # type: ignore[attr-defined]
+    for row in rows:
         if datapath is not None and row["datapath"] != datapath:
             table.add_section()
         datapath = row["datapath"]
@@ -111,7 +113,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
         f"{ratio['typical']:.2f} ({ratio['low']:.2f}..{ratio['high']:.2f})",
         kibibytes(row["peak_activation_bytes"]),
         "-" if exact else f"{100 * row['saturation_fraction']:.2g} %",
-        kibibytes(row["peak_live_bytes"]),
+        kibibytes(row["peak_live_bytes"]) + ("" if row["fits"] else " !"),
         kibibytes(row["feedback_bytes"]),
         "-" if exact else f"{row['wraps']:.0f}",
         power_of_two(row["learning_rate"]),
@@ -143,12 +145,38 @@ def write_comparison(comparison: Comparison, folder: Path) -> None:
     write_whole(folder / "accuracy_energy.png", plots.accuracy_energy(comparison))
 
 
-def write_run(run: Run, data: str, folder: Path) -> None:
+def write_run(run: Run, content: dict[str, Any], folder: Path) -> None:
     """Write ``summary.json``, ``epochs.csv`` and ``learning_curves.png`` of one training run."""
-    summary = run.summary()
-    write_json(folder / "summary.json", summary | {"data": data, "run_folder": str(folder)})
-    write_whole(folder / "epochs.csv", _csv(summary["epochs"]))  # type: ignore[arg-type]
-    write_whole(folder / "learning_curves.png", plots.learning_curves(run, data))
+    write_json(folder / "summary.json", content)
+    write_whole(folder / "epochs.csv", _csv(content["epochs"]))
+    write_whole(folder / "learning_curves.png", plots.learning_curves(run, content["data"]))
+
+
+def run_lines(run: Run, energy: Estimate, data: str) -> list[str]:
+    """Return what ``fasim train`` prints of a run."""
+    note = f" ({run.data_note})" if run.data_note else ""
+    lines = [
+        f"{run.schedule.rule} on {run.schedule.datapath}, {data}{note}, {run.network}: "
+        f"test accuracy {100 * run.test_accuracy:.2f} %" + (" (diverged)" if run.diverged else "")
+    ]
+    if run.schedule.datapath != "float32":
+        total = run.trace.total
+        lines.append(f"{total.saturations:,} of {total.elements:,} casts saturated, {total.wraps:,} wrapped")
+    return lines + estimate_lines(energy)
+
+
+def estimate_lines(energy: Estimate) -> list[str]:
+    """Return energy, ratio and memory of an estimate in words."""
+    spread, ratio = energy.energy_pj_per_sample, energy.energy_ratio_to_bp
+    return [
+        f"energy per training sample on {energy.processor}: {picojoules(spread.typical)} "
+        f"({picojoules(spread.low)} .. {picojoules(spread.high)})",
+        f"ratio to bp: {ratio.typical:.3f} ({ratio.low:.3f} .. {ratio.high:.3f})",
+        f"MACs per sample: {energy.macs_per_sample:,}",
+        f"peak memory: {kibibytes(energy.peak_activation_bytes)} of act, {kibibytes(energy.peak_live_bytes)} in all, which "
+        + ("fits" if energy.fits else "does not fit")
+        + f" into {kibibytes(energy.memory_bytes)}",
+    ]
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
@@ -173,16 +201,18 @@ def _csv(rows: list[dict[str, Any]]) -> bytes:
 
 def energy_table(estimate: Estimate, title: str) -> Table:
     """Return the breakdown of an energy estimate by phase and tensor class."""
-    table = Table(title=title)
+    table = Table(title=title, title_justify="left", min_width=len(title))
+    table.add_column("by")
     table.add_column("part")
     table.add_column("energy/sample", justify="right")
     table.add_column("share", justify="right")
     content = estimate.as_dict()
     total = content["energy_pj_per_sample"]["typical"]
-    for group in ("phase_pj_per_sample", "class_pj_per_sample"):
+    for group, by in (("phase_pj_per_sample", "phase"), ("class_pj_per_sample", "operations or traffic of")):
         table.add_section()
         for name, value in content[group].items():
-            table.add_row(name, picojoules(value), f"{100 * value / total:.1f} %")
+            table.add_row(by, name, picojoules(value), f"{100 * value / total:.1f} %")
+            by = ""
     table.add_section()
-    table.add_row("total", picojoules(total), "100 %")
+    table.add_row("", "total", picojoules(total), "100 %")
     return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fasim.errors import ScheduleError
+from fasim.optimizers import PARAMETER_GROUPS
 from fasim.schedule import ops as kinds
 from fasim.schedule.values import CLASSES, PHASES, STORAGES, Op, Schedule, Value
 
@@ -60,6 +61,8 @@ def _check_operands(schedule: Schedule, index: int, op: Op) -> None:
     reads, writes = kinds.ARITY[op.kind]
     if len(op.reads) not in reads or len(op.writes) not in writes:
         raise ScheduleError(f"op {index} {op.kind}: {len(op.reads)} reads and {len(op.writes)} writes do not fit the kind")
+    if op.kind == kinds.UPDATE and op.attrs["group"] not in PARAMETER_GROUPS:
+        raise ScheduleError(f"op {index} {op.kind}: parameter group {op.attrs['group']!r} is not known")
     if op.phase not in PHASES:
         raise ScheduleError(f"op {index} {op.kind}: phase {op.phase!r} is not known")
     for value in (*op.reads, *op.writes, *op.scalars):
