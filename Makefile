@@ -47,5 +47,5 @@ reproduce: $(STAMP)
 	@echo "make reproduce: not there yet, it comes with the published experiments" >&2; exit 1
 
 clean:
-	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .venv/numba-cache
 	find fasim cuda tests -name __pycache__ -type d -prune -exec rm -rf {} +
