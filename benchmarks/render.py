@@ -71,8 +71,8 @@ def fixed_table(table: str) -> list[str]:
     """Return the table of one network in float32 and fixed point."""
     cells = by_rule_and_datapath(table)
     rows = [
-        "| rule | datapath | test error % | minus float32, paired (points) | saturated casts | wraps | samples/s | seeds |",
-        "|---|---|---|---|---|---|---|---|",
+        "| rule | datapath | test error % | minus float32, paired (points) | saturated casts | wraps | seeds |",
+        "|---|---|---|---|---|---|---|",
     ]
     for (rule, datapath), cell in sorted(cells.items(), key=_place):
         errors = final_errors(cell)
@@ -84,10 +84,7 @@ def fixed_table(table: str) -> list[str]:
             wraps = str(sum(run["wraps"] for run in runs))
             if (rule, "float32") in cells:
                 difference = f"{paired_difference(cell, cells[rule, 'float32']):+.2f}"
-        speed = fmean(run["train_samples_per_s"] for run in runs)
-        rows.append(
-            f"| {rule} | {datapath} | {_mean(errors)} | {difference} | {share} | {wraps} | {speed:,.0f} | {len(errors)} |"
-        )
+        rows.append(f"| {rule} | {datapath} | {_mean(errors)} | {difference} | {share} | {wraps} | {len(errors)} |")
     return rows
 
 

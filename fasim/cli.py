@@ -31,11 +31,20 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except FasimError as error:
-            click.secho(f"fasim: {error}", fg="red", err=True)
-            ctx.exit(2)
+            self._refuse(ctx, str(error))
+        except click.UsageError as error:
+            place = error.ctx.command_path if error.ctx else "fasim"
+            self._refuse(ctx, f"{error.format_message()} See {place} --help")
+        except MemoryError as error:
+            self._refuse(ctx, f"not enough memory ({error}); use a smaller network or batch")
         except KeyboardInterrupt:
             click.echo("fasim: stopped before anything had finished", err=True)
             ctx.exit(INTERRUPTED)
+
+    @staticmethod
+    def _refuse(ctx: click.Context, line: str) -> None:
+        click.secho(f"fasim: {line}", fg="red", err=True)
+        ctx.exit(2)
 
 
 def main() -> None:
@@ -76,7 +85,7 @@ def compare(**given: Any) -> None:  # noqa: ANN401
     settings = read.settings(given)
     rules, datapaths = read.items(given["rules"], "rules"), read.items(given["datapaths"], "datapaths")
     seeds = [read.whole_number(seed, "seeds") for seed in read.items(given["seeds"], "seeds")]
-    folder = report.run_folder(given["out"], "compare", data.name)
+    results = report.result_folder(given["out"], "compare", data.name)
     progress = Progress(len(rules) * len(datapaths) * len(seeds) * given["epochs"])
     latest: list[Comparison] = []
 
@@ -104,13 +113,14 @@ def compare(**given: Any) -> None:  # noqa: ANN401
             )
     except KeyboardInterrupt:
         if not latest:
-            _remove_if_empty(folder)
+            results.discard()
             raise
         comparison, interrupted = latest[0], True
         click.echo("fasim: stopped; what has finished is kept", err=True)
-    except FasimError:
-        _remove_if_empty(folder)
+    except (FasimError, MemoryError):
+        results.discard()
         raise
+    folder = results.path
     report.write_comparison(comparison, folder)
     if given["as_json"]:
         click.echo(report.as_json(comparison, folder))
@@ -144,7 +154,7 @@ def train(**given: Any) -> None:  # noqa: ANN401
     network = read.network(given, given["net"] or default_network(data))
     settings = read.settings(given)
     energy = estimate(network, given["rule"], given["datapath"], settings=settings, processor=given["processor"])
-    folder = report.run_folder(given["out"], "train", data.name)
+    results = report.result_folder(given["out"], "train", data.name)
     progress = Progress(given["epochs"])
     interrupted = False
     try:
@@ -164,13 +174,14 @@ def train(**given: Any) -> None:  # noqa: ANN401
             )
     except TrainingInterruptedError as stop:
         if not stop.run.epochs:
-            _remove_if_empty(folder)
+            results.discard()
             raise
         run, interrupted = stop.run, True
         click.echo("fasim: stopped; the epochs that have finished are kept", err=True)
-    except (FasimError, KeyboardInterrupt):
-        _remove_if_empty(folder)
+    except (FasimError, MemoryError, KeyboardInterrupt):
+        results.discard()
         raise
+    folder = results.path
     content = run.summary() | {"data": data.name, "run_folder": str(folder), "energy": energy.as_dict()}
     report.write_run(run, content, folder)
     if given["as_json"]:
@@ -237,23 +248,16 @@ def energy(**given: Any) -> None:  # noqa: ANN401
         click.echo(json.dumps(content, indent=1))
         return
     title = f"{given['rule']} on {network}, {given['datapath']}, batch {given['batch_size']}, {given['processor']}"
-    report.print_table(report.energy_table(result, title))
+    for table in report.energy_tables(result, title):
+        report.print_table(table)
     click.echo("\n".join(report.estimate_lines(result)))
     click.echo(f"options: order {given['order']}, fuse {given['fuse']}, transpose free, padding counted, no zero skipping")
 
 
 @command.command()
 def doctor() -> None:
-    """Print versions, processor, threads and folders, and run a five-second self-test."""
+    """Print versions, CPU, backends and the data folder, and test that the kernels give the right bits here."""
     from fasim.doctor import lines
 
     for line in lines():
         click.echo(line)
-
-
-def _remove_if_empty(folder: Any) -> None:  # noqa: ANN401
-    """Remove a run folder that nothing has been written to."""
-    import contextlib
-
-    with contextlib.suppress(OSError):
-        folder.rmdir()

@@ -131,6 +131,8 @@ def rates(text: str) -> float | dict[str, float]:
         name, equals, value = item.rpartition("=")
         if equals:
             rules.get(name)
+        if name in by_rule:
+            raise ConfigError(f"--lr {text!r}: {name or 'the rate for other rules'} stands twice")
         by_rule[name] = number(value)
     return by_rule
 

@@ -168,27 +168,32 @@ def compare(
     settings = settings or StepSettings()
     check_fit(network, data, settings, epochs)
     loaded = [load_datapath(item) if isinstance(item, str) else item for item in datapaths]
+    if isinstance(learning_rate, Mapping) and (unused := set(learning_rate) - {"", *rules}):
+        raise ConfigError(f"learning rate for {', '.join(sorted(unused))}: not among the rules {', '.join(rules)}")
     rates = {rule: _rate(learning_rate, rule, settings.optimizer) for rule in rules}
-    for what, given in (("rules", rules), ("datapaths", loaded), ("seeds", seeds)):
+    for what, given in (("rules", rules), ("datapaths", datapaths), ("seeds", seeds)):
         if not given or len({str(item) for item in given}) != len(given):
             raise ConfigError(f"{what}: at least one is needed, and each only once")
     for seed in seeds:
         check_seed(seed)
     name = load_processor(processor).name
     backends.get(backend)
+    labels = [datapath_name(datapath) for datapath in loaded]
+    if len(set(labels)) != len(labels):
+        raise ConfigError(f"datapaths {', '.join(labels)}: two have one name; give each file a name of its own")
     for datapath in loaded:
         check_input(datapath)
     energies = {}
     for rule in rules:
         rule_table.get(rule)
         for datapath in loaded:
-            label = "float32" if datapath is None else datapath.name
+            label = datapath_name(datapath)
             check_learning_rate(rates[rule], datapath)
             energies[rule, label] = estimate(network, rule, datapath, settings=settings, processor=processor)
     result = Comparison(data.name, data.note, network, name, settings, epochs)
     for datapath in loaded:
         for rule in rules:
-            label = "float32" if datapath is None else datapath.name
+            label = datapath_name(datapath)
             row = Row(rule, label, [], energies[rule, label])
             for seed in seeds:
                 cell = Cell(rule, label, seed)
@@ -212,6 +217,11 @@ def compare(
                 if on_run is not None:
                     on_run(result, run)
     return result
+
+
+def datapath_name(datapath: Datapath | None) -> str:
+    """Return the name that tables and results give a datapath."""
+    return "float32" if datapath is None else datapath.name
 
 
 def _rate(given: float | Mapping[str, float] | None, rule: str, optimizer: str) -> float:

@@ -24,14 +24,14 @@ def lines() -> Iterator[str]:
     """Yield the report line by line."""
     yield f"fasim {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     yield "packages: " + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    yield f"processor: {cpu_model()}, {os.cpu_count()} cores"
+    yield f"CPU: {cpu_model()}, {os.cpu_count()} cores"
     yield f"backends: {', '.join(backends.names())}"
     yield f"data: {os.environ.get('FASIM_DATA') or fetch.cache_folder()}"
     yield f"self-test, 3 steps of dfa in s8_stoch, cpu against the interpreter: {_self_test()}"
 
 
 def cpu_model() -> str:
-    """Return the name of the processor, as the system gives it."""
+    """Return the name of the CPU, as the system gives it."""
     try:
         with open("/proc/cpuinfo") as info:
             names = [line.partition(":")[2].strip() for line in info if line.startswith("model name")]

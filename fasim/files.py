@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 from pathlib import Path
@@ -10,24 +12,58 @@ from typing import Any
 from fasim.errors import OutputError
 
 
-def make_folder(path: Path) -> Path:
-    """Create a folder for results and make sure that it can be written, before any work is done.
+class ResultFolder:
+    """A folder for results that is made, and shown to be writable, before any work is done.
+
+    Parameters
+    ----------
+    path : Path
+    fresh : bool
+        Never share a folder that is there already: take the next free name ``path-2``, ``path-3``, ...
 
     Raises
     ------
     OutputError
-        If it cannot.
+        If it cannot be made or written.
     """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".{os.getpid()}.part"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise OutputError(
-            f"cannot write into {path}: {error.strerror}; give a folder that can be written with --out"
-        ) from error
-    return path
+
+    def __init__(self, path: Path, *, fresh: bool = False) -> None:
+        self._made: list[Path] = []
+        try:
+            self.path = self._make(path, fresh)
+            probe = self.path / f".{os.getpid()}.part"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            self.discard()
+            raise OutputError(
+                f"cannot write into {path}: {error.strerror}; give a folder that can be written with --out"
+            ) from error
+
+    def _make(self, path: Path, fresh: bool) -> Path:
+        for parent in reversed(path.parents):
+            if not parent.exists():
+                parent.mkdir(exist_ok=True)
+                self._made.append(parent)
+        for attempt in itertools.count(1):
+            name = path if attempt == 1 else path.with_name(f"{path.name}-{attempt}")
+            try:
+                name.mkdir()
+            except FileExistsError:
+                if fresh:
+                    continue
+                if not name.is_dir():
+                    raise
+            else:
+                self._made.append(name)
+            return name
+        raise AssertionError("unreachable")
+
+    def discard(self) -> None:
+        """Remove what was made for it, as far as nothing has been written there."""
+        for folder in reversed(self._made):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -42,7 +42,8 @@ def accuracy_energy(comparison: Comparison) -> bytes:
         axes.errorbar(x, y, xerr=spread, fmt="none", ecolor=colour, elinewidth=0.6, alpha=0.35)
         deviation = 100 * (row["test_accuracy_std"] or 0)
         axes.errorbar(x, y, yerr=deviation, fmt="none", ecolor=colour, elinewidth=1.4, capsize=3)
-        axes.plot(x, y, markers[row["datapath"]], color=colour, markersize=8, markeredgecolor="white")
+        face, edge = ("white", colour) if row["diverged_seeds"] else (colour, "white")
+        axes.plot(x, y, markers[row["datapath"]], markersize=8, markerfacecolor=face, markeredgecolor=edge)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -55,7 +56,8 @@ def accuracy_energy(comparison: Comparison) -> bytes:
         f"Which learning rule, at which bit width? {comparison.data}, {content['net']}\n"
         f"{comparison.epochs} epochs, batch {settings.batch_size}, {seeds} seeds"
         + ("" if comparison.complete else " (unfinished)")
-        + " - up and to the left is better",
+        + " - up and to the left is better"
+        + ("\nhollow: a seed has diverged" if any(row["diverged_seeds"] for row in rows) else ""),
         fontsize=11,
     )
     axes.grid(visible=True, which="both", linewidth=0.3, alpha=0.6)

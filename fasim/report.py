@@ -15,20 +15,20 @@ from rich.table import Table
 from fasim import plots
 from fasim.comparison import Comparison
 from fasim.energy import Estimate
-from fasim.files import make_folder, write_json, write_whole
+from fasim.files import ResultFolder, write_json, write_whole
 from fasim.training import Run
 
 
-def run_folder(out: str | None, what: str, data: str) -> Path:
-    """Create and return the folder of a run: `out`, or ``runs/<time>-<what>-<data>``."""
+def result_folder(out: str | None, what: str, data: str) -> ResultFolder:
+    """Make the folder of a run: `out`, or ``runs/<time>-<what>-<data>``, which no other run shares."""
     if out is not None:
-        return make_folder(Path(out))
+        return ResultFolder(Path(out))
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    return make_folder(Path("runs") / f"{stamp}-{what}-{Path(data).stem}")
+    return ResultFolder(Path("runs") / f"{stamp}-{what}-{Path(data).stem}", fresh=True)
 
 
 def picojoules(value: float) -> str:
-    """Return an energy with two digits that mean something and a readable unit."""
+    """Return an energy with a readable unit and without digits that mean nothing."""
     for unit, size in (("J", 1e12), ("mJ", 1e9), ("uJ", 1e6), ("nJ", 1e3)):
         if value >= size:
             return f"{_two_digits(value / size)} {unit}"
@@ -132,9 +132,18 @@ def print_table(table: Table) -> None:
     Console(width=line_width()).print(table)
 
 
+NOT_IN_JSON = ("fits", "diverged_seeds")
+JSON_KEYS = ("data", "net", "processor", "run_folder", "rows")
+
+
 def as_json(comparison: Comparison, folder: Path) -> str:
-    """Return the JSON of ``fasim compare --json``."""
-    return json.dumps(comparison.as_dict() | {"run_folder": str(folder)}, indent=1, allow_nan=False)
+    """Return the JSON of ``fasim compare --json``; ``summary.json`` holds more."""
+    content = comparison.as_dict() | {"run_folder": str(folder)}
+    if comparison.data_note:
+        content["data"] = f"{comparison.data} ({comparison.data_note})"
+    rows: list[dict[str, Any]] = content["rows"]  # type: ignore[assignment]
+    content["rows"] = [{key: value for key, value in row.items() if key not in NOT_IN_JSON} for row in rows]
+    return json.dumps({key: content[key] for key in JSON_KEYS}, indent=1, allow_nan=False)
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> None:
@@ -199,20 +208,31 @@ def _csv(rows: list[dict[str, Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-def energy_table(estimate: Estimate, title: str) -> Table:
-    """Return the breakdown of an energy estimate by phase and tensor class."""
-    table = Table(title=title, title_justify="left", min_width=len(title))
-    table.add_column("by")
-    table.add_column("part")
-    table.add_column("energy/sample", justify="right")
-    table.add_column("share", justify="right")
-    content = estimate.as_dict()
-    total = content["energy_pj_per_sample"]["typical"]
-    for group, by in (("phase_pj_per_sample", "phase"), ("class_pj_per_sample", "operations or traffic of")):
-        table.add_section()
-        for name, value in content[group].items():
-            table.add_row(by, name, picojoules(value), f"{100 * value / total:.1f} %")
-            by = ""
-    table.add_section()
-    table.add_row("", "total", picojoules(total), "100 %")
-    return table
+def energy_tables(estimate: Estimate, title: str) -> list[Table]:
+    """Return the breakdown of an estimate: operations by phase, memory words by tensor class, energy of each."""
+    total = estimate.energy_pj_per_sample.typical
+    phases = Table(title=f"{title}: operations of one step", title_justify="left", min_width=len(title) + 24)
+    kinds = list(dict.fromkeys(kind for counts in estimate.operations_per_step.values() for kind in counts))
+    phases.add_column("phase")
+    for name in (*kinds, "energy/sample", "share"):
+        phases.add_column(name, justify="right", no_wrap=True)
+    for phase, counts in estimate.operations_per_step.items():
+        energy = estimate.phase_pj_per_sample[phase]
+        phases.add_row(phase, *(f"{counts.get(kind, 0):,}" for kind in kinds), *_share(energy, total))
+    phases.caption = "energy with the memory traffic of the phase"
+    classes = Table(title=f"{title}: 64-bit words of one step".replace("64", str(estimate.word_bits)), title_justify="left")
+    classes.min_width = len(title) + 28
+    classes.add_column("tensor class")
+    for name in ("read", "written", "energy/sample", "share"):
+        classes.add_column(name, justify="right", no_wrap=True)
+    for cls, moved in estimate.words_per_step.items():
+        energy = estimate.class_pj_per_sample[cls]
+        classes.add_row(cls, f"{moved['read']:,}", f"{moved['write']:,}", *_share(energy, total))
+    classes.add_section()
+    classes.add_row("all operations", "", "", *_share(estimate.class_pj_per_sample["operations"], total))
+    classes.add_row("total", "", "", *_share(total, total))
+    return [phases, classes]
+
+
+def _share(energy: float, total: float) -> tuple[str, str]:
+    return picojoules(energy), f"{100 * energy / total:.1f} %"

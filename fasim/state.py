@@ -14,7 +14,7 @@ from fasim import feedback
 from fasim.errors import ConfigError
 from fasim.fixedpoint import Datapath, quantize
 from fasim.network import Network, Segment
-from fasim.rng import stream
+from fasim.rng import check_seed, stream
 from fasim.schedule import Schedule, Tensor
 from fasim.schedule import ops as kinds
 from fasim.schedule.lower import MAX_ACCUMULATOR_BITS, RANDOM_BITS
@@ -37,7 +37,7 @@ def initial_state(network: Network, schedule: Schedule, seed: int) -> State:
     dict of str to ndarray
         float32, or the integer storage type of each tensor's format; besides, the run's ``seed``.
     """
-    state: State = {"seed": np.array([seed], np.int64)}
+    state: State = {"seed": np.array([check_seed(seed)], np.int64)}
     drawn = {}
     for segment in network.segments:
         weight, bias = _draw_layer(network.init, segment, seed)
@@ -100,8 +100,8 @@ def check_learning_rate(rate: float, datapath: Datapath | None) -> None:
     ------
     ConfigError
     """
-    if not 0 < rate < math.inf:
-        raise ConfigError(f"learning rate {rate}: a positive number is needed")
+    if not 0 < rate < math.inf or (datapath is None and np.float32(rate) == 0):
+        raise ConfigError(f"learning rate {rate}: a positive number is needed, and in float32 one that it can hold")
     if datapath is not None and math.frexp(rate)[0] != 0.5:
         raise ConfigError(
             f"learning rate {rate:g} on datapath {datapath.name}: fixed point shifts, so a power of two is needed, "

@@ -5,24 +5,23 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
 from fasim import backends, losses
-from fasim.data import Data, load
+from fasim.data import CODE_FRAC, Data, load
 from fasim.errors import ConfigError
 from fasim.fixedpoint import Datapath, Fixed, load_datapath
 from fasim.fixedpoint.trace import Trace
 from fasim.network import Network
 from fasim.rng import stream
-from fasim.rules import training_step
+from fasim.rules import evaluation_pass, training_step
 from fasim.schedule import Schedule, StepSettings
 from fasim.state import State, check_learning_rate, initial_state, set_learning_rate
 
 EVALUATION_BATCH = 256
-# how every data set codes its inputs: value = code * 2^-8
-CODE_FORMAT = Fixed(8, 8, signed=False)
+CODE_FORMAT = Fixed(8, CODE_FRAC, signed=False)
 # on the sum over a batch; momentum multiplies the step by about 1 / (1 - mu) = 10, Adam ignores the gradient's scale
 DEFAULT_LEARNING_RATES = {"sgd": 2.0**-7, "momentum": 2.0**-10, "adam": 5e-4}
 
@@ -166,9 +165,7 @@ def train(
     state = initial_state(network, schedule, seed)
     set_learning_rate(state, schedule, learning_rate)
     program = backends.get(backend)(schedule, threads=threads)
-    evaluation = training_step(
-        network, rule, StepSettings(EVALUATION_BATCH, settings.loss, settings.reduction), datapath
-    ).only_forward()
+    evaluation = evaluation_pass(network, replace(settings, batch_size=EVALUATION_BATCH), datapath)
     evaluator = backends.get(backend)(evaluation, threads=threads)
 
     samples = backends.Samples(data.x_train, data.y_train)
@@ -195,10 +192,10 @@ def train(
 
 
 def _evaluate(output: np.ndarray, data: Data, loss: str) -> tuple[float, float]:
-    """Return accuracy and loss on the test set; of outputs that are not finite, chance and infinity."""
-    if not np.isfinite(output).all():
-        return 1 / data.classes, math.inf
-    return float(np.mean(output.argmax(1) == data.y_test)), losses.value(loss, output, data.y_test)
+    """Return accuracy and loss on the test set; an output that is not finite is a wrong answer and an infinite loss."""
+    finite = np.isfinite(output).all(1)
+    accuracy = float(np.mean((output.argmax(1) == data.y_test) & finite))
+    return accuracy, losses.value(loss, output, data.y_test) if finite.all() else math.inf
 
 
 def check_fit(network: Network, data: Data, settings: StepSettings, epochs: int) -> None:

@@ -6,6 +6,7 @@ the others are held against.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -21,6 +22,17 @@ class Samples(NamedTuple):
 
     codes: np.ndarray
     labels: np.ndarray
+
+
+def chunks(count: int, size: int) -> Iterator[tuple[int, np.ndarray, int]]:
+    """Divide an evaluation into batches: yield number, rows to run and how many of them count.
+
+    The last batch is filled up with its last sample. The number is the step of a stochastic cast, so that an evaluation
+    has the same bits on every backend.
+    """
+    for number, start in enumerate(range(0, count, size)):
+        rows = np.minimum(np.arange(start, start + size), count - 1)
+        yield number, rows, min(size, count - start)
 
 
 class Program(Protocol):

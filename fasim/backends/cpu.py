@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from fasim.backends import Samples
+from fasim.backends import Samples, chunks
 from fasim.backends.cpu_bind import Slice, bind_fixed, bind_float
 from fasim.errors import ConfigError
 from fasim.fixedpoint.trace import SiteCount, Trace
@@ -70,13 +70,12 @@ class CpuProgram:
         output = self.schedule["output"]
         scale = 1.0 if output.format is None else 2.0**-output.format.frac
         results = np.empty((len(codes), output.shape[1]), np.float32)
-        labels = np.zeros(len(codes), np.int64)
-        for start in range(0, len(codes), size):
-            # a last, shorter batch is filled up with its first sample
-            rows = np.minimum(np.arange(start, start + size), len(codes) - 1)
-            self.run(state, Samples(codes, labels), rows, 0)
-            stop = min(start + size, len(codes))
-            results[start:stop] = self.buffers["output"][: stop - start] * np.float32(scale)
+        samples = Samples(codes, np.zeros(len(codes), np.int64))
+        done = 0
+        for number, rows, count in chunks(len(codes), size):
+            self.run(state, samples, rows, number)
+            results[done : done + count] = self.buffers["output"][:count] * np.float32(scale)
+            done += count
         return results
 
     def _execute(self, targets: list[Callable[[], None]]) -> None:

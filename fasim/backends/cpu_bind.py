@@ -10,6 +10,7 @@ import numpy as np
 
 from fasim import kernels, optimizers
 from fasim.backends import Samples
+from fasim.data import CODE_FRAC
 from fasim.errors import ScheduleError
 from fasim.scalar.rounding import OVERFLOWS, ROUNDINGS
 from fasim.schedule import Op, Schedule
@@ -18,7 +19,7 @@ from fasim.schedule import ops as kinds
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 Arrays = dict[str, np.ndarray]
 
-INPUT_SCALE = np.float32(2.0**-8)
+INPUT_SCALE = np.float32(2.0**-CODE_FRAC)
 
 
 class Slice(NamedTuple):

@@ -14,7 +14,8 @@ from collections.abc import Callable
 import numpy as np
 
 from fasim import optimizers
-from fasim.backends import Samples
+from fasim.backends import Samples, chunks
+from fasim.data import CODE_FRAC
 from fasim.errors import ConfigError
 from fasim.fixedpoint.format import Fixed
 from fasim.fixedpoint.trace import SiteCount, Trace
@@ -60,15 +61,17 @@ class ReferenceProgram:
 
     def outputs(self, state: State, codes: Array) -> Array:
         """Return outputs as floats; see :class:`fasim.backends.Program`."""
-        values = self._step(dict(state), codes, np.zeros(len(codes), np.int64), 0, Trace())
         output = self.schedule["output"]
-        if output.format is None:
-            return values["output"]
-        return values["output"].astype(float) * 2.0**-output.format.frac
+        scale = 1.0 if output.format is None else 2.0**-output.format.frac
+        results = []
+        for number, rows, count in chunks(len(codes), self.schedule.batch_size):
+            values = self._step(dict(state), codes[rows], np.zeros(len(rows), np.int64), number, Trace())
+            results.append(values["output"][:count].astype(float) * scale)
+        return np.concatenate(results)
 
     def _step(self, state: State, codes: Array, labels: Array, step: int, trace: Trace) -> dict[str, Array]:
         values: dict[str, Array] = {"label": labels}
-        values["act.0"] = _integers(codes) if self.fixed else codes.astype(float) * 2.0**-8
+        values["act.0"] = _integers(codes) if self.fixed else codes.astype(float) * 2.0**-CODE_FRAC
         for tensor in self.schedule.tensors.values():
             if tensor.storage == "state":
                 values[tensor.name] = _integers(state[tensor.name]) if self.fixed else state[tensor.name].astype(float)

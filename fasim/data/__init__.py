@@ -5,6 +5,6 @@
 
 from __future__ import annotations
 
-from fasim.data.dataset import Data, load, names
+from fasim.data.dataset import CODE_FRAC, Data, load, names
 
-__all__ = ["Data", "load", "names"]
+__all__ = ["CODE_FRAC", "Data", "load", "names"]

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from fasim.data import digits, fetch, npz
 from fasim.errors import ConfigError, DataError, unknown_name
 
+# the one way in which data sets code their inputs: value = code * 2^-8, the format u8.8
+CODE_FRAC = 8
+
 
 @dataclass(frozen=True, eq=False)
 class Data:
@@ -45,7 +48,7 @@ class Data:
     y_test: NDArray[np.int64]
     shape: tuple[int, ...]
     classes: int
-    scale: float = 2.0**-8
+    scale: float = 2.0**-CODE_FRAC
     note: str = ""
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fasim.energy.counts import Counts, count
+from fasim.energy.operations import OPERATIONS
 from fasim.energy.price import coefficients
 from fasim.energy.processor import CONSTANTS, Processor, load_processor
 from fasim.errors import ProcessorError
@@ -51,6 +52,10 @@ class Estimate:
         over all corners of the constants, the same corner for both.
     macs_per_sample : int or float
         Multiply-accumulates; int if N divides them.
+    operations_per_step : dict
+        Operations of the whole step by phase and kind.
+    words_per_step : dict
+        Memory words of the whole step by tensor class, ``read`` and ``write``.
     phase_pj_per_sample : dict
         Typical energy by phase.
     class_pj_per_sample : dict
@@ -61,7 +66,7 @@ class Estimate:
         Most bytes of everything, parameters included, that live at once.
     feedback_bytes : float
         Bytes of all feedback matrices.
-    memory_bytes : int
+    memory_bytes, word_bits : int
         Of the processor.
     fits : bool
         Whether ``peak_live_bytes`` fits there. The energy holds for a memory of that size and cost per word; if it does not
@@ -78,12 +83,15 @@ class Estimate:
     energy_pj_per_sample: Interval
     energy_ratio_to_bp: Interval
     macs_per_sample: int | float
+    operations_per_step: dict[str, dict[str, int]]
+    words_per_step: dict[str, dict[str, int]]
     phase_pj_per_sample: dict[str, float]
     class_pj_per_sample: dict[str, float]
     peak_activation_bytes: float
     peak_live_bytes: float
     feedback_bytes: float
     memory_bytes: int
+    word_bits: int
     fits: bool
 
     def as_dict(self) -> dict[str, Any]:
@@ -92,7 +100,7 @@ class Estimate:
 
 
 def estimate(
-    network: Network,
+    network: Network | str,
     rule: str,
     datapath: Datapath | str | None = None,
     *,
@@ -107,7 +115,8 @@ def estimate(
 
     Parameters
     ----------
-    network : Network
+    network : Network or str
+        A topology string gets the default activations.
     rule : str
     datapath : Datapath, str or None
         A name is looked up; None is float32.
@@ -129,6 +138,7 @@ def estimate(
     ProcessorError
         If the processor's file is wrong, or all that backpropagation pays for may be free.
     """
+    network = Network.parse(network) if isinstance(network, str) else network
     if isinstance(datapath, str):
         datapath = load_datapath(datapath)
     if not isinstance(processor, Processor):
@@ -156,12 +166,15 @@ def estimate(
         energy_pj_per_sample=Interval(*(float(paid @ constants) / size for constants in (low, typical, high))),
         energy_ratio_to_bp=_ratio(paid, coefficients(baseline.operations, baseline.traffic), processor),
         macs_per_sample=counts.macs / size if rest else macs,
+        operations_per_step={phase: _operations(counts, phase) for phase in PHASES},
+        words_per_step=_words(counts),
         phase_pj_per_sample=_by_phase(counts, typical),
         class_pj_per_sample=_by_class(counts, typical),
         peak_activation_bytes=peak_bytes(schedule, "act"),
         peak_live_bytes=live,
         feedback_bytes=float(sum(tensor.nbytes for tensor in schedule.of_class("feedback"))),
         memory_bytes=processor.memory_bytes,
+        word_bits=processor.word_bits,
         fits=live <= processor.memory_bytes,
     )
 
@@ -189,6 +202,20 @@ def _ratio(paid: NDArray[np.float64], baseline: NDArray[np.float64], processor: 
         )
     ratio = (points @ paid) / energy
     return Interval(float(ratio.min()), float(ratio[0]), float(ratio.max()))
+
+
+def _operations(counts: Counts, phase: str) -> dict[str, int]:
+    """Return the operations of a phase by kind, without kinds that do not occur."""
+    totals = {kind: counts.total(kind, phase) for kind in OPERATIONS}
+    return {kind: total for kind, total in totals.items() if total}
+
+
+def _words(counts: Counts) -> dict[str, dict[str, int]]:
+    """Return the words read and written by tensor class, without classes that are not moved."""
+    words = {cls: {"read": 0, "write": 0} for cls in CLASSES}
+    for row in counts.traffic:
+        words[row.cls]["write" if row.write else "read"] += row.words
+    return {cls: moved for cls, moved in words.items() if any(moved.values())}
 
 
 def _by_phase(counts: Counts, constants: NDArray[np.float64]) -> dict[str, float]:

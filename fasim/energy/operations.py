@@ -17,7 +17,7 @@ SELECT                     none; a scale other than 1: MUL
 DELTA                      MUL for each factor after the first, the scale included if it is not 1; a mask is
                            an AND and costs nothing
 GRAD, GRAD_CONV            MAC: ``N I J``, and ``N * places * weights``
-GRAD_BIAS                  ADD for each element of delta
+GRAD_BIAS                  ADD for each element of delta; none at N = 1 without places, where it is delta itself
 UPDATE, float              MUL, ADD, DIV per parameter as :mod:`fasim.optimizers` says
 UPDATE, fixed point        SHIFT and ADD per parameter, ADD if it rounds by RND, RND_CONV or STOCH, SAT: 2 CMP; with
                            STOCH also 32 RNG_BITS, for the shift changes with the learning rate
@@ -132,7 +132,7 @@ class Counter:
                 target = self.target.get(op.writes[0], out)
                 products = read[0].elements * math.prod(out.shape[1:])
                 yield MAC, products, read[0].bits, read[1].bits, target.bits
-            case kinds.GRAD_BIAS:
+            case kinds.GRAD_BIAS if op.attrs["materialised"]:
                 yield ADD, read[0].elements, read[0].bits, out.bits, out.bits
             case kinds.ACTIVATE:
                 yield from _activate(op, read[0], out)
@@ -155,7 +155,7 @@ class Counter:
                 yield from self._update(op)
             case kinds.REQUANT:
                 yield from _requant(op, read[0], out)
-            case kinds.SIGN | kinds.UNPOOL:
+            case kinds.SIGN | kinds.UNPOOL | kinds.GRAD_BIAS:
                 return
             case _:
                 raise ScheduleError(f"op {op.kind} has no operation count; add it to fasim/energy/operations.py")

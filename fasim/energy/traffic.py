@@ -6,7 +6,7 @@ The rules, the same for every learning rule:
 - Values of storage ``register`` have no traffic; look-up tables are charged as LUT operations; ``Op.scalars`` are free.
 - Within one fusion group (``Op.group`` equal and not empty) a value that the group itself writes is not read again, and a
   value that several of its ops read is read once, by the first. What it writes is written, unless it is a register.
-- SELECT reads the rows that the labels choose, N times J elements of its matrix, not the whole.
+- SELECT reads the rows that the labels choose: at most N of the K rows of its matrix, each once.
 - A transfer of one tensor takes ``ceil(elements * bits / word_bits)`` words: elements lie packed.
 - The rank-1 update at N = 1 has its gradient in a register; UPDATE reads and writes the weight (or its master) once.
 - Ops that are not costed move nothing.
@@ -82,6 +82,8 @@ def _in_memory(tensor: Tensor) -> bool:
 
 
 def _elements_read(schedule: Schedule, op: Op, value: Value) -> int:
+    tensor = schedule[value]
     if op.kind == kinds.SELECT and value == op.reads[1]:
-        return schedule[op.writes[0]].elements
-    return schedule[value].elements
+        rows, *row = tensor.shape
+        return min(rows, schedule.batch_size) * math.prod(row)
+    return tensor.elements

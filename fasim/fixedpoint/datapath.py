@@ -68,6 +68,8 @@ class Datapath:
 
     def __post_init__(self) -> None:
         """Refuse what no step could compute as it is named."""
+        if not self.name or self.name == "float32":
+            raise FormatError(f"name = {self.name!r}: give the datapath a name of its own (float32 is the float one)")
         if self.accumulator != "exact":
             raise FormatError(f'accumulator = {self.accumulator!r}: only "exact" is available')
         if type(self.feedback_bits) is not int or not 2 <= self.feedback_bits <= 63:

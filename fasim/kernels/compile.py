@@ -1,10 +1,56 @@
-"""How every CPU kernel is compiled, in one place."""
+"""How every CPU kernel is compiled and cached, in one place.
+
+Numba keys its cache on the file of the cached function alone, but kernels inline the scalar functions of other files: after
+an edit (or a ``git pull`` into an editable installation) it would run the old bits. Kernels are therefore cached in a
+folder named by the content of all files that they are made of.
+"""
 
 from __future__ import annotations
 
-from numba import njit
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-# error_model "numpy": the Python model puts a ZeroDivisionError branch into every division, which keeps tanh and sigmoid
-# loops scalar (measured 13 times slower). nogil: several threads work on slices of one batch. No fastmath: results must
-# not depend on how LLVM reassociates a sum.
-kernel = njit(cache=True, nogil=True, error_model="numpy")
+from numba import njit
+from numba.core import config as numba_config
+
+config: Any = numba_config
+PACKAGE = Path(__file__).parents[1]
+
+
+def _fingerprint() -> str:
+    """Return a short hash of the sources of all kernels and scalar functions (about 15 files, under a millisecond)."""
+    content = hashlib.sha256()
+    for folder in ("kernels", "scalar"):
+        for path in sorted((PACKAGE / folder).glob("*.py")):
+            content.update(path.read_bytes())
+    return content.hexdigest()[:12]
+
+
+def _cache_folder() -> str:
+    """Return where to cache, or nothing where only Numba's own choice (a folder of the user) can be written."""
+    given = config.CACHE_DIR
+    beside = Path(__file__).parent / "__pycache__"
+    if not given and not os.access(beside if beside.exists() else beside.parent, os.W_OK):
+        return ""
+    return str(Path(given or beside) / f"kernels-{_fingerprint()}")
+
+
+CACHE_FOLDER = _cache_folder()
+
+
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function on first use and cache it for other processes.
+
+    error_model "numpy": the Python model puts a ZeroDivisionError branch into every division, which keeps loops scalar.
+    nogil: several threads work on slices of one batch. No fastmath: results must not depend on how LLVM reassociates a sum.
+    """
+    before = config.CACHE_DIR
+    # Numba reads the setting once, when it decorates; it is put back for everybody else's functions
+    config.CACHE_DIR = CACHE_FOLDER or before
+    try:
+        return njit(cache=True, nogil=True, error_model="numpy")(function)
+    finally:
+        config.CACHE_DIR = before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from fasim.kernels.compile import kernel
 from fasim.scalar.philox import random_block
 from fasim.scalar.rounding import SAT, STOCH, TRN, WRAP, overflow, shift_round
 
@@ -64,7 +65,7 @@ def _drop_bits_at_random(raw, shift, lo, hi, mode, seed, site, step, first, out)
     return outside
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def requantize(raw, shift, lo, hi, rounding, overflow_mode, seed, site, step, first, out, counters):
     """Cast ``raw`` to a format: ``out = overflow(round(raw / 2^shift))``, element by element.
 

@@ -10,9 +10,9 @@ from fasim.errors import ConfigError, unknown_name
 from fasim.fixedpoint import Datapath
 from fasim.network import Network
 from fasim.rules.rule import Rule
-from fasim.schedule import Schedule, StepSettings, fuse, lower, order, validate
+from fasim.schedule import Builder, Schedule, StepSettings, fuse, lower, order, validate
 
-__all__ = ["Rule", "get", "names", "training_step"]
+__all__ = ["Rule", "evaluation_pass", "get", "names", "training_step"]
 
 
 @cache
@@ -67,3 +67,19 @@ def training_step(
     if datapath is not None:
         schedule = lower(schedule, datapath)
     return validate(fuse(order(schedule, order_by), fuse_by))
+
+
+def evaluation_pass(network: Network, settings: StepSettings, datapath: Datapath | None = None) -> Schedule:
+    """Return the forward pass of a network alone, the same for every rule.
+
+    Parameters
+    ----------
+    network : Network
+    settings : StepSettings
+        Batch size; the loss must go with the output.
+    datapath : Datapath or None
+    """
+    builder = Builder(network, settings, "none")
+    builder.forward()
+    schedule = builder.schedule().only_forward()
+    return validate(schedule if datapath is None else lower(schedule, datapath))

@@ -1,5 +1,4 @@
 """Functions of single numbers, one source for every compiled target.
 
-Numba keys its cache on the file of the caller: after an edit here run ``make clean``, or kernels in other files keep the
-old, inlined code.
+They are inlined into kernels, whose cache is keyed by the content of these files too (:mod:`fasim.kernels.compile`).
 """

@@ -274,22 +274,18 @@ class Builder:
         for group in ("weight", "bias"):
             parameter = self.tensors[f"{group}.{layer}"]
             gradient = self._tensor(f"gradient.{parameter.name}", "gradient", parameter.axes, parameter.shape)
+            # At N = 1 the gradient of a dense layer is the rank-1 product of two vectors that are at hand, its bias
+            # gradient is delta itself: the update makes them on the fly. Any other gradient is a sum over samples (or
+            # places) and must be kept.
+            attrs = {"materialised": conv or self.settings.batch_size > 1}
             if group == "bias":
-                self._emit(kinds.GRAD_BIAS, (delta,), (gradient,), "gradient", layer)
+                self._emit(kinds.GRAD_BIAS, (delta,), (gradient,), "gradient", layer, attrs)
             else:
-                # At N = 1 the gradient of a dense layer is the rank-1 product of two vectors that are at hand: the
-                # update makes it on the fly. Any other gradient is a sum over samples (or places) and must be kept.
-                materialised = conv or self.settings.batch_size > 1
-                self._emit(
-                    kinds.GRAD_CONV if conv else kinds.GRAD,
-                    (delta, Value(f"act.{layer - 1}")),
-                    (gradient,),
-                    "gradient",
-                    layer,
-                    (_conv_attrs(segment) if conv else {}) | {"materialised": materialised},
-                )
-                if not materialised:
-                    self.tensors[gradient.tensor] = replace(self.tensors[gradient.tensor], storage="register")
+                kind = kinds.GRAD_CONV if conv else kinds.GRAD
+                attrs |= _conv_attrs(segment) if conv else {}
+                self._emit(kind, (delta, Value(f"act.{layer - 1}")), (gradient,), "gradient", layer, attrs)
+            if not attrs["materialised"]:
+                self.tensors[gradient.tensor] = replace(self.tensors[gradient.tensor], storage="register")
             states = [
                 self._tensor(
                     f"{state}.{parameter.name}",

@@ -53,5 +53,3 @@ ARITY: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     LOOKUP: ((2,), (1,)),
     REQUANT: ((1,), (1,)),
 }
-
-PRODUCT_SUMS = frozenset({DENSE, CONV, PROJECT, PROJECT_CONV, GRAD, GRAD_CONV})

@@ -41,6 +41,8 @@ def validate(schedule: Schedule) -> Schedule:
             if value.version != expected:
                 raise ScheduleError(f"op {index} {op.kind} writes {value}, but version {expected} comes next")
             current[value.tensor] = value.version
+        if op.site and op.kind not in (kinds.REQUANT, kinds.UPDATE):
+            raise ScheduleError(f"op {index} {op.kind}: has the site {op.site!r}, but only casts and updates have one")
         if op.site in sites:
             raise ScheduleError(f"op {index} {op.kind}: site {op.site!r} is used twice")
         if op.site:
@@ -71,7 +73,10 @@ def _check_operands(schedule: Schedule, index: int, op: Op) -> None:
 
 
 def _check_shapes(schedule: Schedule, index: int, op: Op) -> None:
-    """Check the shapes of products and of element-wise ops; maps count as flat rows beside dense layers."""
+    """Check the shapes of dense products and of element-wise ops; maps count as flat rows beside dense layers.
+
+    Those of convolution and pooling come from :mod:`fasim.network`, which has checked them.
+    """
     read = [_rows(schedule[value].shape) for value in op.reads]
     wrote = [_rows(schedule[value].shape) for value in op.writes]
     good = True
@@ -82,6 +87,11 @@ def _check_shapes(schedule: Schedule, index: int, op: Op) -> None:
         case kinds.PROJECT:
             signal, matrix = read
             good = signal[1] == matrix[0] and wrote[0] == (signal[0], matrix[1])
+        case kinds.ERROR:
+            output, label = read
+            good = wrote[0] == output and label == (output[0], 1)
+        case kinds.GRAD_BIAS:
+            good = schedule[op.writes[0]].shape == schedule[op.reads[0]].shape[-1:]
         case kinds.SELECT:
             label, matrix = read
             good = wrote[0] == (label[0], matrix[1])

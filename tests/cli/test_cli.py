@@ -50,9 +50,9 @@ def test_compare_json_has_the_promised_keys_and_nothing_else_on_stdout():
     arguments = ["--net", "64-16-16-10", "--epochs", "1", "--rules", "dfa", "--datapaths", "s8", "--seeds", "0,3"]
     result = invoke("compare", *arguments, "--json")
     content = json.loads(result.stdout)
-    assert {"data", "net", "processor", "run_folder", "rows"} <= set(content)
+    assert set(content) == {"data", "net", "processor", "run_folder", "rows"}
     (row,) = content["rows"]
-    assert {
+    assert set(row) == {
         "rule",
         "datapath",
         "test_accuracy_mean",
@@ -70,7 +70,7 @@ def test_compare_json_has_the_promised_keys_and_nothing_else_on_stdout():
         "saturations",
         "saturation_fraction",
         "wraps",
-    } <= set(row)
+    }
     assert row["seeds"] == [0, 3]
     assert 0 < row["test_accuracy_mean"] < 1
     assert row["test_accuracy_std"] >= 0
@@ -161,6 +161,17 @@ REFUSED = {
     "unknown backend": (["train", "--backend", "gpu"], ["unknown backend 'gpu'"]),
     "seed not a number": (["compare", "--seeds", "a"], ["--seeds 'a'"]),
     "negative seed": (["compare", "--seeds", "-3"], ["seed -3"]),
+    "huge seed": (["train", "--seed", "99999999999999999999"], ["seed 99999999999999999999"]),
+    "epochs in words": (["compare", "--epochs", "two"], ["two", "--help"]),
+    "unknown option": (["compare", "--epoch", "2"], ["--epoch", "--help"]),
+    "unknown command": (["compair"], ["compair", "--help"]),
+    "two rates for a rule": (["compare", "--lr", "bp=0.1,bp=0.01"], ["bp stands twice"]),
+    "a rate for a rule that does not run": (
+        ["compare", "--rules", "bp", "--lr", "dfa=2^-7"],
+        ["dfa", "not among the rules"],
+    ),
+    "a rate below float32": (["train", "--lr", "2^-200"], ["learning rate"]),
+    "more than any memory": (["train", "--net", "64-2-1000000-1000000-10"], ["memory"]),
     "same rule twice": (["compare", "--rules", "bp,bp"], ["only once"]),
     "empty list": (["compare", "--rules", ""], ["--rules"]),
     "negative threads": (["train", "--threads", "-2"], ["threads -2"]),
@@ -183,7 +194,7 @@ def test_bad_input_is_one_line_and_exit_code_2(name, tmp_path):
         assert word in line, line
     left = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert left == []
-    assert not list(tmp_path.glob("runs/*"))
+    assert [path for path in tmp_path.rglob("*") if path.is_dir()] == []
 
 
 def test_nan_in_the_data_and_a_truncated_file_are_refused(tmp_path):
@@ -209,6 +220,31 @@ def test_own_data_trains(tmp_path):
     result = invoke("train", "--data", "own.npz", "--epochs", "20", "--json", "--batch-size", "8")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["epochs"][-1]["test_accuracy"] > 0.95
+
+
+def test_a_folder_of_the_users_stays(tmp_path):
+    (tmp_path / "mine").mkdir()
+    assert invoke("compare", "--rules", "nope", "--out", "mine").exit_code == 2
+    assert (tmp_path / "mine").is_dir()
+    assert invoke("compare", "--rules", "nope", "--out", "mine/deep/below").exit_code == 2
+    assert list((tmp_path / "mine").iterdir()) == []
+
+
+def test_runs_of_one_second_have_folders_of_their_own(tmp_path):
+    arguments = ["train", "--net", "64-4-10", "--epochs", "1", "--json"]
+    folders = {json.loads(invoke(*arguments).stdout)["run_folder"] for _ in range(3)}
+    assert len(folders) == 3
+
+
+def test_datapaths_of_one_name_are_refused(tmp_path):
+    from fasim.fixedpoint import load_datapath
+
+    (tmp_path / "mine.toml").write_text(load_datapath("s8").to_toml())
+    result = invoke("compare", "--datapaths", "s8,mine.toml")
+    assert result.exit_code == 2
+    assert "two have one name" in result.stderr
+    (tmp_path / "float.toml").write_text(load_datapath("s8").to_toml().replace('name = "s8"', 'name = "float32"'))
+    assert "float32" in invoke("train", "--datapath", "float.toml").stderr
 
 
 def test_unwritable_folder(tmp_path):

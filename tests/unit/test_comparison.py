@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from statistics import fmean, stdev
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import fasim
-from fasim import compare, train
-from fasim.data import load
+from fasim import backends, compare, train
 from fasim.errors import ConfigError
-from fasim.fixedpoint import Fixed, load_datapath
+from fasim.fixedpoint import Cast, Fixed, load_datapath
+from fasim.rules import evaluation_pass, training_step
 from fasim.schedule import StepSettings
+from fasim.state import initial_state
+
+PROGRAMS = (("reference", 1), ("cpu", 1), ("cpu", 3))
 
 
 def test_public_names():
@@ -67,11 +71,10 @@ def test_float_and_fixed_point_start_from_the_same_draws():
         assert np.abs(states[0][name] - states[1][name] * 2.0**-14).max() <= 2.0**-15
 
 
-def test_seeds_move_everything_but_the_split():
+def test_seeds_move_the_draws():
     one, two = (train("64-8-10", rule="dfa", epochs=1, seed=seed, learning_rate=2.0**-40) for seed in (0, 1))
     assert not np.array_equal(one.state["weight.1"], two.state["weight.1"])
     assert not np.array_equal(one.state["feedback.1"], two.state["feedback.1"])
-    assert np.array_equal(load("digits").x_test, load("digits").x_test)
 
 
 def test_interruption_keeps_what_has_finished():
@@ -112,7 +115,8 @@ def test_a_run_that_diverges_says_so():
         settings=StepSettings(loss="mse"),
     )
     assert run.diverged
-    assert run.test_accuracy == pytest.approx(0.1)
+    assert run.test_accuracy < 0.3
+    assert run.summary()["epochs"][-1]["test_loss"] is None
 
 
 def test_rules_learn_on_digits():
@@ -126,3 +130,41 @@ def test_rules_learn_on_digits():
     for rule in ("bp", "dfa", "drtp"):
         assert accuracies[rule, "s8"] == pytest.approx(accuracies[rule, "float32"], abs=0.015)
         assert accuracies[rule, "float32"] > accuracies["shallow", "float32"]
+
+
+def test_outputs_that_are_not_finite_are_wrong_answers():
+    from fasim.training import _evaluate
+
+    data = SimpleNamespace(y_test=np.array([1, 0, 1, 1]))
+    output = np.float32([[0.1, 0.9], [0.8, 0.2], [np.nan, 0.9], [0.2, 0.7]])
+    accuracy, loss = _evaluate(output, data, "bce")
+    assert accuracy == 0.75
+    assert loss == float("inf")
+    assert _evaluate(output[[0, 1, 3, 3]], data, "bce")[0] == 1.0
+
+
+def test_evaluation_with_stochastic_casts_has_the_same_bits_on_both_backends():
+    base = load_datapath("s8")
+    datapath = replace(base, name="stochastic", preact=replace(base.preact, rounding="STOCH"))
+    network = fasim.Network.parse("9-6-4")
+    schedule = evaluation_pass(network, StepSettings(batch_size=16), datapath)
+    state = initial_state(network, training_step(network, "dfa", StepSettings(), datapath), 3)
+    codes = np.random.default_rng(0).integers(0, 256, (41, 9)).astype(np.uint8)
+    found = [backends.get(name)(schedule, threads=threads).outputs(state, codes) for name, threads in PROGRAMS]
+    assert np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])
+    assert found[0].shape == (41, 4)
+
+
+def test_evaluation_sums_nothing_over_the_batch():
+    """A datapath whose gradients of a batch of 256 need more than 63 bits may still train with a smaller batch."""
+    wide = replace(
+        load_datapath("s16"),
+        name="wide",
+        error=Cast(Fixed(26, 25), "RND", "SAT"),
+        delta=Cast(Fixed(26, 25), "RND", "SAT"),
+        act=Cast(Fixed(30, 29), "RND", "SAT"),
+    )
+    assert train("64-4-10", rule="shallow", datapath=wide, epochs=1, settings=StepSettings(batch_size=16)).epochs
+    with pytest.raises(ConfigError, match="bits"):
+        train("64-4-10", rule="shallow", datapath=wide, epochs=1, settings=StepSettings(batch_size=512))

@@ -78,6 +78,11 @@ def activate(source: Value | str, target: Value | str, **options: object) -> Op:
     return replace(Op("ACTIVATE", (read,), (write,), "forward", 1), **options)  # type: ignore[arg-type]
 
 
+def cast(source: Value | str, target: Value | str, **options: object) -> Op:
+    """Return the same as a cast, which may have a site."""
+    return replace(activate(source, target, **options), kind="REQUANT")
+
+
 def schedule_of(known: dict[str, Tensor], *ops: Op) -> Schedule:
     return Schedule(known, ops, 2, "none", "none")
 
@@ -126,8 +131,12 @@ WRONG_OPS = {
         "op 0 ACTIVATE: there is no tensor 'rate'",
     ),
     "duplicate site": (
-        [activate("a", "b", site="here"), activate("b", Value("s", 1), site="here")],
-        "op 1 ACTIVATE: site 'here' is used twice",
+        [cast("a", "b", site="here"), cast("b", Value("s", 1), site="here")],
+        "op 1 REQUANT: site 'here' is used twice",
+    ),
+    "site of no cast": (
+        [activate("a", "b", site="here")],
+        "op 0 ACTIVATE: has the site 'here', but only casts and updates have one",
     ),
 }
 
