@@ -35,6 +35,8 @@ class _Group(click.Group):
         except click.UsageError as error:
             place = error.ctx.command_path if error.ctx else "fasim"
             self._refuse(ctx, f"{error.format_message()} See {place} --help")
+        except OSError as error:
+            self._refuse(ctx, f"cannot write the output: {error.strerror}")
         except MemoryError as error:
             self._refuse(ctx, f"not enough memory ({error}); use a smaller network or batch")
         except KeyboardInterrupt:
@@ -81,7 +83,7 @@ def compare(**given: Any) -> None:  # noqa: ANN401
     from fasim.comparison import default_network
 
     data = sets.load(given["data"], allow_unverified=given["allow_unverified_data"])
-    network = read.network(given, given["net"] or default_network(data))
+    network = read.network(given, default_network(data) if given["net"] is None else given["net"])
     settings = read.settings(given)
     rules, datapaths = read.items(given["rules"], "rules"), read.items(given["datapaths"], "datapaths")
     seeds = [read.whole_number(seed, "seeds") for seed in read.items(given["seeds"], "seeds")]
@@ -151,7 +153,7 @@ def train(**given: Any) -> None:  # noqa: ANN401
     from fasim.training import train as run_training
 
     data = sets.load(given["data"], allow_unverified=given["allow_unverified_data"])
-    network = read.network(given, given["net"] or default_network(data))
+    network = read.network(given, default_network(data) if given["net"] is None else given["net"])
     settings = read.settings(given)
     energy = estimate(network, given["rule"], given["datapath"], settings=settings, processor=given["processor"])
     results = report.result_folder(given["out"], "train", data.name)
@@ -188,6 +190,7 @@ def train(**given: Any) -> None:  # noqa: ANN401
         click.echo(json.dumps(content, indent=1))
     else:
         click.echo("\n".join(report.run_lines(run, energy, data.name)))
+        click.echo(f"picture: {folder / 'learning_curves.png'}")
         click.echo(f"results: {folder}")
     if interrupted:
         sys.exit(INTERRUPTED)

@@ -17,7 +17,7 @@ from fasim.network import Network
 from fasim.rng import check_seed
 from fasim.schedule import StepSettings
 from fasim.state import check_learning_rate
-from fasim.training import DEFAULT_LEARNING_RATES, Epoch, Run, check_fit, check_input, train
+from fasim.training import Epoch, Run, check_fit, check_input, default_learning_rate, train
 
 DEFAULT_RULES = ("bp", "fa", "dfa", "sdfa", "drtp")
 DEFAULT_DATAPATHS = ("float32", "s16", "s8")
@@ -79,7 +79,7 @@ class Row:
 
 @dataclass
 class Comparison:
-    """The rows of a comparison, and what they have in common."""
+    """The rows of a comparison, and what they have in common; `datapaths` holds each fixed-point one as TOML."""
 
     data: str
     data_note: str
@@ -87,6 +87,7 @@ class Comparison:
     processor: str
     settings: StepSettings
     epochs: int
+    datapaths: dict[str, str] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
     complete: bool = False
 
@@ -102,6 +103,7 @@ class Comparison:
             "processor": self.processor,
             "epochs": self.epochs,
             "settings": asdict(self.settings),
+            "datapaths": self.datapaths,
             "complete": self.complete,
             "rows": [row.as_dict() for row in self.rows],
         }
@@ -170,7 +172,7 @@ def compare(
     loaded = [load_datapath(item) if isinstance(item, str) else item for item in datapaths]
     if isinstance(learning_rate, Mapping) and (unused := set(learning_rate) - {"", *rules}):
         raise ConfigError(f"learning rate for {', '.join(sorted(unused))}: not among the rules {', '.join(rules)}")
-    rates = {rule: _rate(learning_rate, rule, settings.optimizer) for rule in rules}
+    rates = {rule: _rate(learning_rate, rule, settings) for rule in rules}
     for what, given in (("rules", rules), ("datapaths", datapaths), ("seeds", seeds)):
         if not given or len({str(item) for item in given}) != len(given):
             raise ConfigError(f"{what}: at least one is needed, and each only once")
@@ -188,9 +190,10 @@ def compare(
         rule_table.get(rule)
         for datapath in loaded:
             label = datapath_name(datapath)
-            check_learning_rate(rates[rule], datapath)
             energies[rule, label] = estimate(network, rule, datapath, settings=settings, processor=processor)
+            check_learning_rate(rates[rule], datapath)
     result = Comparison(data.name, data.note, network, name, settings, epochs)
+    result.datapaths = {datapath.name: datapath.to_toml() for datapath in loaded if datapath is not None}
     for datapath in loaded:
         for rule in rules:
             label = datapath_name(datapath)
@@ -224,9 +227,9 @@ def datapath_name(datapath: Datapath | None) -> str:
     return "float32" if datapath is None else datapath.name
 
 
-def _rate(given: float | Mapping[str, float] | None, rule: str, optimizer: str) -> float:
+def _rate(given: float | Mapping[str, float] | None, rule: str, settings: StepSettings) -> float:
     if given is None:
-        return DEFAULT_LEARNING_RATES[optimizer]
+        return default_learning_rate(settings)
     if isinstance(given, Mapping):
-        return given.get(rule, given.get("", DEFAULT_LEARNING_RATES[optimizer]))
+        return given.get(rule, given.get("", default_learning_rate(settings)))
     return given

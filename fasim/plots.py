@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from typing import TYPE_CHECKING, Any
 
 from fasim import rules
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's palette: told apart by colour-blind readers too
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#CC79A7", "#009E73", "#999999", "#E69F00", "#56B4E9")
-MARKERS = "osD^vPX*"
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*", "<", ">", "p", "h", "d", "8", "H")
 
 
 def accuracy_energy(comparison: Comparison) -> bytes:
@@ -33,7 +34,7 @@ def accuracy_energy(comparison: Comparison) -> bytes:
     axes = figure.subplots()
     colours = dict(zip(rules.names(), COLOURS, strict=False))
     datapaths = list(dict.fromkeys(row["datapath"] for row in rows))
-    markers = dict(zip(datapaths, MARKERS * len(datapaths), strict=False))
+    markers = dict(zip(datapaths, itertools.cycle(MARKERS), strict=False))
     for row in rows:
         energy = row["energy_pj_per_sample"]
         x, y = energy["typical"] / 1e3, 100 * row["test_accuracy_mean"]
@@ -54,7 +55,8 @@ def accuracy_energy(comparison: Comparison) -> bytes:
     seeds = max((len(row["seeds"]) for row in rows), default=0)
     axes.set_title(
         f"Which learning rule, at which bit width? {comparison.data}, {content['net']}\n"
-        f"{comparison.epochs} epochs, batch {settings.batch_size}, {seeds} seeds"
+        f"{comparison.epochs} epoch{'s' * (comparison.epochs > 1)}, batch {settings.batch_size}, "
+        f"{seeds} seed{'s' * (seeds > 1)}"
         + ("" if comparison.complete else " (unfinished)")
         + " - up and to the left is better"
         + ("\nhollow: a seed has diverged" if any(row["diverged_seeds"] for row in rows) else ""),

@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
+import sys
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from rich.table import Table
 from fasim import plots
 from fasim.comparison import Comparison
 from fasim.energy import Estimate
+from fasim.errors import OutputError
 from fasim.files import ResultFolder, write_json, write_whole
 from fasim.training import Run
 
@@ -22,7 +26,9 @@ from fasim.training import Run
 def result_folder(out: str | None, what: str, data: str) -> ResultFolder:
     """Make the folder of a run: `out`, or ``runs/<time>-<what>-<data>``, which no other run shares."""
     if out is not None:
-        return ResultFolder(Path(out))
+        if not out.strip():
+            raise OutputError("--out '': give the name of a folder, or leave the option out")
+        return ResultFolder(Path(out).expanduser())
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     return ResultFolder(Path("runs") / f"{stamp}-{what}-{Path(data).stem}", fresh=True)
 
@@ -36,8 +42,8 @@ def picojoules(value: float) -> str:
 
 
 def kibibytes(value: float) -> str:
-    """Return a memory size in bytes, KiB or MiB."""
-    for unit, size in (("MiB", 2**20), ("KiB", 2**10)):
+    """Return a memory size in bytes, KiB and so on."""
+    for unit, size in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if value >= size:
             return f"{_two_digits(value / size)} {unit}"
     return f"{value:.0f} B"
@@ -49,8 +55,6 @@ def _two_digits(value: float) -> str:
 
 def power_of_two(rate: float) -> str:
     """Return a learning rate as 2^-k where it is one."""
-    import math
-
     mantissa, exponent = math.frexp(rate)
     return f"2^{exponent - 1}" if mantissa == 0.5 else f"{rate:g}"
 
@@ -67,36 +71,68 @@ COLUMNS = (
     "lr",
     "samples/s",
 )
-# a terminal narrower than this shows fewer columns; rows.csv has them all
-WIDE = 150
-WIDE_ONLY = ("memory", "feedback", "wrapped", "lr", "samples/s")
+ALWAYS = 3
+# a pipe has room for every column
+PIPE_WIDTH = 200
+# an accuracy below this many times that of guessing says that the learning rate did not fit, not what the rule can do
+CHANCE = 1.5
 
 
-def comparison_table(comparison: Comparison, width: int = WIDE) -> Table:
-    """Return the table of a comparison, one row a rule and datapath, for so many characters a line."""
+def comparison_table(comparison: Comparison, width: int = PIPE_WIDTH) -> Table:
+    """Return the table of a comparison, one row a rule and datapath, for so many characters a line.
+
+    Columns that do not fit are left out from the right and named below the table; ``rows.csv`` has them all.
+    """
     content = comparison.as_dict()
     rows: list[dict[str, Any]] = content["rows"]  # type: ignore[assignment]
     note = f" ({comparison.data_note})" if comparison.data_note else ""
+    cells = [dict(zip(COLUMNS, _cells(row), strict=True)) for row in rows]
+    names = max(len(row["rule"]) for row in rows) + max(len(row["datapath"]) for row in rows)
+    shown: list[str] = []
+    used = max(names, len("rule" + "datapath")) + 7
+    for name in COLUMNS:
+        used += max(len(name), *(len(row[name]) for row in cells)) + 3
+        if used <= width or len(shown) < ALWAYS:
+            shown.append(name)
+        else:
+            break
     table = Table(
         title=f"{comparison.data}{note}, {content['net']}, {content['hidden']}/{content['output']}/"
-        f"{comparison.settings.loss}, batch {comparison.settings.batch_size}, {comparison.epochs} epochs",
-        caption=f"energy per training sample on {comparison.processor}; ratio to bp on the same datapath, "
-        "low .. high over the technology's constants"
-        + ("" if all(row["fits"] for row in rows) else "; ! more than its memory holds: the energy is too low"),
+        f"{comparison.settings.loss}, batch {comparison.settings.batch_size}, {plural(comparison.epochs, 'epoch')}",
+        caption=_caption(comparison, rows, [name for name in COLUMNS if name not in shown]),
     )
     for name in ("rule", "datapath"):
-        table.add_column(name)
-    shown = [name for name in COLUMNS if width >= WIDE or name not in WIDE_ONLY]
+        table.add_column(name, no_wrap=True, min_width=max(len(name), *(len(row[name]) for row in rows)))
     for name in shown:
         table.add_column(name, justify="right", no_wrap=True)
     datapath = None
-    for row in rows:
+    for row, texts in zip(rows, cells, strict=True):
         if datapath is not None and row["datapath"] != datapath:
             table.add_section()
         datapath = row["datapath"]
-        cells = dict(zip(COLUMNS, _cells(row), strict=True))
-        table.add_row(row["rule"], datapath, *(cells[name] for name in shown))
+        table.add_row(row["rule"], datapath, *(texts[name] for name in shown))
     return table
+
+
+def _caption(comparison: Comparison, rows: list[dict[str, Any]], hidden: list[str]) -> str:
+    text = (
+        f"energy per training sample on {comparison.processor}; ratio to bp on the same datapath, low .. high over the "
+        "technology's constants; memory: most bytes of one step that live at once, act memory those of activations"
+    )
+    if not all(row["fits"] for row in rows):
+        text += "; ! more than the processor holds: the energy is too low"
+    guess = CHANCE / comparison.network.outputs
+    lost = [f"{row['rule']} {row['datapath']}" for row in rows if row["test_accuracy_mean"] < guess]
+    if lost:
+        text += f"; no better than guessing, try another --lr: {', '.join(lost)}"
+    if hidden:
+        text += f"; more columns in a wider terminal and in rows.csv: {', '.join(hidden)}"
+    return text
+
+
+def plural(count: int, what: str) -> str:
+    """Return ``1 epoch`` or ``2 epochs``."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
@@ -124,7 +160,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
 def line_width() -> int:
     """Return the characters that a line of standard output may have; a pipe has room for everything."""
     console = Console()
-    return console.width if console.is_terminal else WIDE
+    return console.width if console.is_terminal else PIPE_WIDTH
 
 
 def print_table(table: Table) -> None:
@@ -146,17 +182,27 @@ def as_json(comparison: Comparison, folder: Path) -> str:
     return json.dumps({key: content[key] for key in JSON_KEYS}, indent=1, allow_nan=False)
 
 
+def provenance() -> dict[str, object]:
+    """Return what a result was made with, and when."""
+    return {
+        "made": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "command": " ".join(["fasim", *sys.argv[1:]]),
+        "versions": {name: version(name) for name in ("fasim", "numpy", "numba")},
+    }
+
+
 def write_comparison(comparison: Comparison, folder: Path) -> None:
     """Write ``summary.json``, ``rows.csv`` and ``accuracy_energy.png``, each whole or not at all."""
     runs = [run.summary() for row in comparison.rows for run in row.runs]
-    write_json(folder / "summary.json", comparison.as_dict() | {"run_folder": str(folder), "runs": runs})
+    content = comparison.as_dict() | {"run_folder": str(folder)} | provenance() | {"runs": runs}
+    write_json(folder / "summary.json", content)
     write_whole(folder / "rows.csv", _csv([_flat(row.as_dict()) for row in comparison.rows]))
     write_whole(folder / "accuracy_energy.png", plots.accuracy_energy(comparison))
 
 
 def write_run(run: Run, content: dict[str, Any], folder: Path) -> None:
     """Write ``summary.json``, ``epochs.csv`` and ``learning_curves.png`` of one training run."""
-    write_json(folder / "summary.json", content)
+    write_json(folder / "summary.json", content | provenance())
     write_whole(folder / "epochs.csv", _csv(content["epochs"]))
     write_whole(folder / "learning_curves.png", plots.learning_curves(run, content["data"]))
 
@@ -170,8 +216,17 @@ def run_lines(run: Run, energy: Estimate, data: str) -> list[str]:
     ]
     if run.schedule.datapath != "float32":
         total = run.trace.total
-        lines.append(f"{total.saturations:,} of {total.elements:,} casts saturated, {total.wraps:,} wrapped")
+        lines.append(f"{total.saturations:,} of {total.elements:,} casts saturated, {total.wraps:,} wrapped{_worst(run)}")
+    if run.test_accuracy < CHANCE / run.network.outputs:
+        lines.append("this is no better than guessing: try another --lr")
     return lines + estimate_lines(energy)
+
+
+def _worst(run: Run) -> str:
+    """Name the cast where the largest share overflowed: an average over all casts hides it."""
+    site, count = max(run.trace.sites.items(), key=lambda item: (item[1].saturations + item[1].wraps) / item[1].elements)
+    outside = count.saturations + count.wraps
+    return f"; most at {site}, {100 * outside / count.elements:.2g} %" if outside else ""
 
 
 def estimate_lines(energy: Estimate) -> list[str]:

@@ -24,10 +24,10 @@ def bound(family: str, shape: tuple[int, ...]) -> float:
     ConfigError
         If the family is unknown or its bound is not a positive number.
     """
-    name, _, value = family.partition(":")
+    name, colon, value = family.partition(":")
     if name != "uniform":
         raise ConfigError(f"unknown feedback {family!r}: there are {', '.join(FAMILIES)}, such as uniform:0.5")
-    if not value:
+    if not colon:
         return math.sqrt(6 / math.prod(shape[1:]))
     try:
         given = float(value)

@@ -195,14 +195,12 @@ class Builder:
         self._update_layer(segment)
 
     def schedule(self) -> Schedule:
-        """Return what has been emitted."""
-        return Schedule(
-            dict(self.tensors),
-            tuple(self.ops),
-            self.settings.batch_size,
-            str(self.network),
-            self.rule,
-        )
+        """Return what has been emitted, without places of maxima that no signal needs (feedback before pooling)."""
+        read = {value for op in self.ops for value in op.reads}
+        unread = {op.writes[1] for op in self.ops if op.kind == kinds.POOL} - read
+        ops = tuple(replace(op, writes=tuple(value for value in op.writes if value not in unread)) for op in self.ops)
+        tensors = {name: tensor for name, tensor in self.tensors.items() if Value(name) not in unread}
+        return Schedule(tensors, ops, self.settings.batch_size, str(self.network), self.rule)
 
     # --- details ---------------------------------------------------------------------------------------------------
 

@@ -180,6 +180,12 @@ class _Lowering:
 
     def _look_up(self, op: Op, preact: Value, what: str) -> None:
         function = op.attrs["function"]
+        if function in ("relu", "softmax"):
+            instead = "--loss bce" if function == "softmax" else "--hidden tanh"
+            raise FormatError(
+                f"datapath {self.datapath.name}: activation {function} has no fixed-point form yet; use {instead}, or the "
+                "datapath float32 alone"
+            )
         build = self.datapath.act_table if what == "act" else self.datapath.slope_table
         entries = build(function)
         name = f"table.{what}.{function}"

@@ -37,7 +37,7 @@ ARITY: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     DENSE: ((3,), (1,)),
     CONV: ((3,), (1,)),
     ACTIVATE: ((1,), (1,)),
-    POOL: ((1,), (2,)),
+    POOL: ((1,), (1, 2)),
     ERROR: ((2,), (1,)),
     SIGN: ((1,), (1,)),
     SLOPE: ((1,), (1,)),

@@ -467,12 +467,12 @@ def test_what_fusing_joins() -> None:
         (
             Network.parse("4-3-2", output="softmax"),
             StepSettings(4, loss="cross_entropy"),
-            "activation 'softmax' is not available in fixed point: use tanh, sigmoid or linear",
+            "datapath s8: activation softmax has no fixed-point form yet; use --loss bce, or the datapath float32 alone",
         ),
         (
             Network.parse("4-3-2", hidden="relu"),
             StepSettings(4),
-            "activation 'relu' is not available in fixed point: use tanh, sigmoid or linear",
+            "datapath s8: activation relu has no fixed-point form yet; use --hidden tanh, or the datapath float32 alone",
         ),
         (
             Network.parse("4-3-2"),
