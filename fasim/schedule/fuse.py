@@ -7,6 +7,8 @@ changes traffic and lifetimes, never a result. A cast belongs to the op that fee
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Collection
 from dataclasses import replace
 
 from fasim.errors import ConfigError, ScheduleError, unknown_name
@@ -43,17 +45,22 @@ def fuse(schedule: Schedule, how: str) -> Schedule:
         raise ConfigError(unknown_name("fusion", how, FUSIONS))
     if how == "none":
         return schedule
-    names = [_group(schedule, op) for op in schedule.ops]
-    for name in sorted(set(names) - {""}):
-        trial = [group if group == name else op.group for op, group in zip(schedule.ops, names, strict=True)]
-        ops = tuple(replace(op, group=group) for op, group in zip(schedule.ops, trial, strict=True))
-        try:
-            schedule = order(replace(schedule, ops=ops), schedule.order)
-        except ScheduleError:
-            # the group would wait for something that waits for it: it stays apart
-            continue
-        names = [_group(schedule, op) for op in schedule.ops]
+    names = sorted({_group(schedule, op) for op in schedule.ops} - {""})
+    try:
+        schedule = _grouped(schedule, names)
+    except ScheduleError:
+        # some group would wait for something that waits for it: join them one by one, that one stays apart
+        for name in names:
+            with contextlib.suppress(ScheduleError):
+                schedule = _grouped(schedule, [name])
     return replace(_registers(schedule), fuse=how)
+
+
+def _grouped(schedule: Schedule, names: Collection[str]) -> Schedule:
+    """Return the schedule with the groups of these names joined and ordered, or raise ScheduleError."""
+    groups = [_group(schedule, op) for op in schedule.ops]
+    ops = (replace(op, group=group) if group in names else op for op, group in zip(schedule.ops, groups, strict=True))
+    return order(replace(schedule, ops=tuple(ops)), schedule.order)
 
 
 def _group(schedule: Schedule, op: Op) -> str:

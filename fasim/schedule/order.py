@@ -8,6 +8,7 @@ ops, then error, gradient, update.
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
@@ -88,9 +89,10 @@ def _nodes(ops: tuple[Op, ...]) -> tuple[list[list[int]], list[set[int]]]:
     return nodes, before
 
 
-def _in_order(wanted: Iterable[int], before: list[set[int]]) -> list[int]:
-    """Return the nodes in the wanted sequence, each preceded by whatever it needs."""
-    done: dict[int, None] = {}
+def _in_order(wanted: Iterable[int], before: list[set[int]], done: dict[int, None] | None = None) -> list[int]:
+    """Return the nodes in the wanted sequence, each preceded by whatever it needs and is not done; mark them done."""
+    done = {} if done is None else done
+    already = len(done)
     for start in wanted:
         stack: list[tuple[int, list[int]]] = [(start, sorted(before[start]))]
         open_nodes = {start}
@@ -107,46 +109,46 @@ def _in_order(wanted: Iterable[int], before: list[set[int]]) -> list[int]:
                 raise ScheduleError(f"ops depend on each other in a circle (node {following}); check reads and writes")
             open_nodes.add(following)
             stack.append((following, sorted(before[following])))
-    return list(done)
+    return list(itertools.islice(done, already, None))
 
 
 def _eager(ops: tuple[Op, ...], nodes: list[list[int]], before: list[set[int]]) -> list[int]:
     """Return nodes so that each update comes once the forward ops of its layer and all that feed it have run."""
-    forward = {n for n, node in enumerate(nodes) if all(ops[i].phase == "forward" for i in node)}
-    updates = [n for n, node in enumerate(nodes) if any(ops[i].phase == "update" for i in node)]
-    of_layer: dict[int, set[int]] = defaultdict(set)
+    forward = [n for n, node in enumerate(nodes) if all(ops[i].phase == "forward" for i in node)]
+    of_layer: dict[int, int] = defaultdict(int)
     for node in forward:
-        of_layer[ops[nodes[node][0]].layer].add(node)
-    waits_for = {n: (_ancestors(n, before) & forward) | of_layer[ops[nodes[n][0]].layer] for n in updates}
-    sequence: list[int] = []
-    done: set[int] = set()
-
-    def run(wanted: list[int]) -> None:
-        closure = [n for n in _in_order(wanted, before) if n not in done]
-        sequence.extend(closure)
-        done.update(closure)
-
-    for node in range(len(nodes)):
-        if node in forward and node not in done:
-            run([node])
-            for update in updates:
-                if update not in done and waits_for[update] <= done:
-                    run([update])
-    run(list(range(len(nodes))))
-    return sequence
-
-
-def _ancestors(node: int, before: list[set[int]]) -> set[int]:
-    found: set[int] = set()
-    stack = [node]
-    while stack:
-        for other in before[stack.pop()]:
-            if other not in found:
-                found.add(other)
-                stack.append(other)
-    return found
+        of_layer[ops[nodes[node][0]].layer] |= 1 << node
+    all_forward = sum(1 << node for node in forward)
+    reach = _reach(before)
+    # the forward nodes that each update waits for; one is ready when all its bits have run
+    waiting = {
+        n: (reach[n] & all_forward) | of_layer[ops[node[0]].layer]
+        for n, node in enumerate(nodes)
+        if any(ops[i].phase == "update" for i in node)
+    }
+    done: dict[int, None] = {}
+    run = 0
+    for node in forward:
+        for other in _in_order([node], before, done):
+            run |= 1 << other
+        ready = [update for update, waits in waiting.items() if not waits & ~run]
+        for update in ready:
+            del waiting[update]
+        _in_order(ready, before, done)
+    _in_order(range(len(nodes)), before, done)
+    return list(done)
 
 
-def ancestors(schedule: Schedule, index: int) -> set[int]:
-    """Return the indices of all ops that op `index` depends on, directly or not."""
-    return _ancestors(index, [set(indices) for indices in dependencies(schedule.ops)])
+def _reach(before: list[set[int]]) -> list[int]:
+    """Return, for each node, the bits of all nodes that it depends on, directly or not."""
+    reach = [0] * len(before)
+    for node in _in_order(range(len(before)), before):
+        for other in before[node]:
+            reach[node] |= reach[other] | 1 << other
+    return reach
+
+
+def ancestors(schedule: Schedule) -> list[frozenset[int]]:
+    """Return, for each op, the indices of all ops that it depends on, directly or not."""
+    reach = _reach([set(indices) for indices in dependencies(schedule.ops)])
+    return [frozenset(i for i in range(bits.bit_length()) if bits >> i & 1) for bits in reach]

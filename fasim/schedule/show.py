@@ -47,13 +47,12 @@ def properties(schedule: Schedule) -> list[str]:
     """Return what follows from the dependencies and lifetimes: locking, weight transport, memory."""
     last = max(op.layer for op in schedule.ops)
     hidden = [op for op in schedule.find(kinds.UPDATE) if op.attrs["group"] == "weight" and op.layer < last]
+    needs = ancestors(schedule)
     error = {index for index, op in enumerate(schedule.ops) if op.kind == kinds.ERROR}
-    waits = [op for op in hidden if ancestors(schedule, schedule.ops.index(op)) & error]
+    waits = [op for index, op in enumerate(schedule.ops) if op in hidden and needs[index] & error]
     deltas = {index: op.layer for index, op in enumerate(schedule.ops) if op.kind == kinds.DELTA and op.layer < last}
     chained = [
-        layer
-        for index, layer in deltas.items()
-        if any(deltas[other] > layer for other in ancestors(schedule, index) & deltas.keys())
+        layer for index, layer in deltas.items() if any(deltas[other] > layer for other in needs[index] & deltas.keys())
     ]
     transport = [
         op

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -298,16 +299,16 @@ def test_update_locking_follows_from_the_list(rule: str, locked: bool, datapath:
     schedule = step(rule, datapath=datapath)
     error = position(schedule, "ERROR", 3)
     for layer, group in itertools.product((1, 2), ("weight", "bias")):
-        needed = ancestors(schedule, position(schedule, "UPDATE", layer, group))
+        needed = ancestors(schedule)[position(schedule, "UPDATE", layer, group)]
         assert (error in needed) is locked
-    assert error in ancestors(schedule, position(schedule, "UPDATE", 3))
+    assert error in ancestors(schedule)[position(schedule, "UPDATE", 3)]
 
 
 @pytest.mark.parametrize(("rule", "locked"), [("bp", True), ("fa", True), ("dfa", False), ("sdfa", False)])
 def test_backward_locking_follows_from_the_list(rule: str, locked: bool) -> None:
     """Whether the delta of layer 1 waits for the delta of layer 2."""
     schedule = step(rule)
-    assert (position(schedule, "DELTA", 2) in ancestors(schedule, position(schedule, "DELTA", 1))) is locked
+    assert (position(schedule, "DELTA", 2) in ancestors(schedule)[position(schedule, "DELTA", 1)]) is locked
 
 
 def test_memory_of_drtp_does_not_grow_with_depth() -> None:
@@ -549,3 +550,17 @@ def test_every_accumulator_holds_its_extremes() -> None:
     assert found is not None
     assert found.frac == frac
     assert found.lo <= largest < Fixed(found.bits - 1, frac).lo
+
+
+def test_a_group_that_would_wait_for_itself_stays_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    schedule = rules.training_step(Network.parse("4-3-2"), "bp", StepSettings(2))
+
+    def group(_: Schedule, op: Op) -> str:
+        if op.layer == 1 and op.kind in ("DENSE", "UPDATE"):
+            return "impossible"
+        return "forward.2" if op.layer == 2 and op.kind in ("DENSE", "ACTIVATE") else ""
+
+    monkeypatch.setattr(sys.modules["fasim.schedule.fuse"], "_group", group)
+    fused = fuse(schedule, "within_layer")
+    assert {op.group for op in fused.ops} == {"", "forward.2"}
+    assert fused["preact.2"].storage == "register"
