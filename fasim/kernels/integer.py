@@ -102,7 +102,7 @@ def sign_fixed(error, out):
     """``out = -1 where error < 0, else 1``: the sign bit, so that an error that rounds to 0 still counts as +1.
 
     In float an output hardly ever reaches its target; in 8 bits it does, and a sign of 0 there would silence that column
-    (sdfa on digits with s8: 66 % instead of 91 %).
+    (sdfa on digits with s8, seeds 0 to 2: 72 instead of 94 %).
     """
     for n in range(out.shape[0]):
         for k in range(out.shape[1]):
