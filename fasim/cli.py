@@ -120,6 +120,8 @@ def compare(**given: Any) -> None:  # noqa: ANN401
         comparison, interrupted = latest[0], True
         click.echo("fasim: stopped; what has finished is kept", err=True)
     except (FasimError, MemoryError):
+        if latest:
+            report.write_comparison(latest[0], results.path)
         results.discard()
         raise
     folder = results.path

@@ -8,15 +8,15 @@ from dataclasses import asdict, dataclass, field
 from statistics import fmean, stdev
 
 from fasim import backends
-from fasim import rules as rule_table
 from fasim.data import Data, load
 from fasim.energy import Estimate, estimate, load_processor
 from fasim.errors import ConfigError
 from fasim.fixedpoint import Datapath, load_datapath
 from fasim.network import Network
 from fasim.rng import check_seed
+from fasim.rules import training_step
 from fasim.schedule import StepSettings
-from fasim.state import check_learning_rate
+from fasim.state import set_learning_rate
 from fasim.training import Epoch, Run, check_fit, check_input, default_learning_rate, train
 
 DEFAULT_RULES = ("bp", "fa", "dfa", "sdfa", "drtp")
@@ -187,11 +187,10 @@ def compare(
         check_input(datapath)
     energies = {}
     for rule in rules:
-        rule_table.get(rule)
         for datapath in loaded:
             label = datapath_name(datapath)
             energies[rule, label] = estimate(network, rule, datapath, settings=settings, processor=processor)
-            check_learning_rate(rates[rule], datapath)
+            set_learning_rate({}, training_step(network, rule, settings, datapath), rates[rule])
     result = Comparison(data.name, data.note, network, name, settings, epochs)
     result.datapaths = {datapath.name: datapath.to_toml() for datapath in loaded if datapath is not None}
     for datapath in loaded:

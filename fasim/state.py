@@ -12,7 +12,7 @@ import numpy as np
 
 from fasim import feedback
 from fasim.errors import ConfigError
-from fasim.fixedpoint import Datapath, quantize
+from fasim.fixedpoint import quantize
 from fasim.network import Network, Segment
 from fasim.rng import check_seed, stream
 from fasim.schedule import Schedule, Tensor
@@ -93,33 +93,26 @@ def _copy_from_masters(schedule: Schedule, state: State, drawn: State) -> None:
         state[copy.name] = quantize(np.ldexp(values, -master.frac), target)
 
 
-def check_learning_rate(rate: float, datapath: Datapath | None) -> None:
-    """Refuse a learning rate that is not positive, or not a power of two where the datapath shifts.
-
-    Raises
-    ------
-    ConfigError
-    """
-    if not 0 < rate < math.inf or (datapath is None and np.float32(rate) == 0):
-        raise ConfigError(f"learning rate {rate}: a positive number is needed, and in float32 one that it can hold")
-    if datapath is not None and math.frexp(rate)[0] != 0.5:
-        raise ConfigError(
-            f"learning rate {rate:g} on datapath {datapath.name}: fixed point shifts, so a power of two is needed, "
-            f"such as 2^{round(math.log2(rate))}"
-        )
-
-
 def set_learning_rate(state: State, schedule: Schedule, rate: float) -> None:
     """Put the learning rate of the next steps into the state: as it is in float, as k of 2^-k in fixed point.
 
     Raises
     ------
     ConfigError
-        If a stochastic update would have to drop more bits than a random word has, or an update would leave 63 bits.
+        If the rate is not positive or, where the datapath shifts, no power of two; if a stochastic update would have to
+        drop more bits than a random word has, or an update would leave 63 bits.
     """
-    if schedule.datapath == "float32":
+    in_float = schedule.datapath == "float32"
+    if not 0 < rate < math.inf or (in_float and np.float32(rate) == 0):
+        raise ConfigError(f"learning rate {rate}: a positive number is needed, and in float32 one that it can hold")
+    if in_float:
         state["learning_rate"] = np.array([rate], np.float64)
         return
+    if math.frexp(rate)[0] != 0.5:
+        raise ConfigError(
+            f"learning rate {rate:g} on datapath {schedule.datapath}: fixed point shifts, so a power of two is needed, "
+            f"such as 2^{round(math.log2(rate))}"
+        )
     learning_shift = 1 - math.frexp(rate)[1]
     for op in schedule.find(kinds.UPDATE):
         shift = op.attrs["shift"] + learning_shift

@@ -18,7 +18,7 @@ from fasim.network import Network
 from fasim.rng import stream
 from fasim.rules import evaluation_pass, training_step
 from fasim.schedule import Schedule, StepSettings
-from fasim.state import State, check_learning_rate, initial_state, set_learning_rate
+from fasim.state import State, initial_state, set_learning_rate
 
 EVALUATION_BATCH = 256
 CODE_FORMAT = Fixed(8, CODE_FRAC, signed=False)
@@ -163,7 +163,6 @@ def train(
     schedule = training_step(network, rule, settings, datapath)
     if learning_rate is None:
         learning_rate = default_learning_rate(settings)
-    check_learning_rate(learning_rate, datapath)
     state = initial_state(network, schedule, seed)
     set_learning_rate(state, schedule, learning_rate)
     program = backends.get(backend)(schedule, threads=threads)

@@ -222,6 +222,23 @@ def test_own_data_trains(tmp_path):
     assert json.loads(result.stdout)["epochs"][-1]["test_accuracy"] > 0.95
 
 
+def test_what_has_finished_before_an_error_is_kept(tmp_path, monkeypatch):
+    from fasim import comparison
+
+    trained = comparison.train
+
+    def train(*given, **options):
+        if options["rule"] == "dfa":
+            raise MemoryError("no room")
+        return trained(*given, **options)
+
+    monkeypatch.setattr(comparison, "train", train)
+    result = invoke("compare", *QUICK, "--rules", "bp,dfa", "--datapaths", "float32", "--out", "kept")
+    assert result.exit_code == 2
+    assert "not enough memory" in result.stderr
+    assert [row["rule"] for row in json.loads((tmp_path / "kept" / "summary.json").read_text())["rows"]] == ["bp"]
+
+
 def test_a_folder_of_the_users_stays(tmp_path):
     (tmp_path / "mine").mkdir()
     assert invoke("compare", "--rules", "nope", "--out", "mine").exit_code == 2

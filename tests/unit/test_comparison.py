@@ -100,6 +100,13 @@ def test_everything_is_checked_before_the_first_run():
     assert not done
 
 
+def test_a_rate_that_one_stochastic_datapath_cannot_take_is_refused_before_the_first_run():
+    done = []
+    with pytest.raises(ConfigError, match="random word has 32"):
+        compare("digits", datapaths=["float32", "s8_stoch"], learning_rate=2.0**-40, on_run=lambda *_: done.append(1))
+    assert not done
+
+
 def test_an_input_format_that_reads_other_values_is_refused():
     wrong = replace(load_datapath("s8"), name="wrong", input=Fixed(8, 7, signed=False))
     with pytest.raises(ConfigError, match="u8.8"):
