@@ -11,11 +11,13 @@ import pytest
 
 import fasim
 from fasim import backends, compare, train
+from fasim.data import load
 from fasim.errors import ConfigError
 from fasim.fixedpoint import Cast, Fixed, load_datapath
+from fasim.rng import stream
 from fasim.rules import evaluation_pass, training_step
 from fasim.schedule import StepSettings
-from fasim.state import initial_state
+from fasim.state import initial_state, set_learning_rate
 
 PROGRAMS = (("reference", 1), ("cpu", 1), ("cpu", 3))
 
@@ -126,6 +128,29 @@ def test_a_run_that_diverges_says_so():
     assert run.summary()["epochs"][-1]["test_loss"] is None
 
 
+def test_epochs_have_orders_of_their_own_and_count_their_steps_on():
+    """A whole training is its program run epoch by epoch, with own shuffles and step numbers that go on."""
+    network, settings, data = fasim.Network.parse("64-6-10"), StepSettings(batch_size=64), load("digits")
+    schedule = training_step(network, "dfa", settings, load_datapath("s8_stoch"))
+    state = initial_state(network, schedule, 2)
+    set_learning_rate(state, schedule, 2.0**-7)
+    program = backends.get("cpu")(schedule)
+    steps = len(data.x_train) // 64
+    for epoch in (0, 1):
+        order = stream(2, "shuffle", epoch).permutation(len(data.x_train))
+        program.run(state, backends.Samples(data.x_train, data.y_train), order, epoch * steps)
+    run = train(network, data, rule="dfa", datapath="s8_stoch", epochs=2, seed=2, settings=settings)
+    assert all(np.array_equal(run.state[name], state[name]) for name in state)
+
+
+def test_every_layer_has_feedback_and_weights_of_its_own():
+    for rule in ("fa", "dfa"):
+        state = train("64-8-8-8-10", rule=rule, epochs=1, learning_rate=2.0**-60).state
+        for name in ("feedback", "weight"):
+            assert not np.array_equal(state[f"{name}.2"], state[f"{name}.3"][: len(state[f"{name}.2"])])
+    assert not np.array_equal(state["feedback.1"], state["feedback.2"])
+
+
 def test_rules_learn_on_digits():
     accuracies = {
         (row.rule, row.datapath): row.as_dict()["test_accuracy_mean"]
@@ -143,7 +168,8 @@ def test_outputs_that_are_not_finite_are_wrong_answers():
     from fasim.training import _evaluate
 
     data = SimpleNamespace(y_test=np.array([1, 0, 1, 1]))
-    output = np.float32([[0.1, 0.9], [0.8, 0.2], [np.nan, 0.9], [0.2, 0.7]])
+    # argmax takes a NaN for the largest: here that would be the right answer
+    output = np.float32([[0.1, 0.9], [0.8, 0.2], [0.9, np.nan], [0.2, 0.7]])
     accuracy, loss = _evaluate(output, data, "bce")
     assert accuracy == 0.75
     assert loss == float("inf")
