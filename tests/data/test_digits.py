@@ -12,16 +12,26 @@ from tests.data.helpers import one_line, sha256
 
 
 def test_names():
-    assert data.names() == ("digits", "fashion-mnist", "mnist")
+    assert data.names() == (
+        "cifar10",
+        "cifar100",
+        "cifar100-coarse",
+        "digits",
+        "fashion-mnist",
+        "mnist",
+        "synthetic-classification",
+        "synthetic-regression",
+        "tiny-imagenet",
+    )
 
 
 def test_unknown_name_lists_the_known_ones():
     with pytest.raises(ConfigError) as error:
         data.load("fashion-mnits")
     text = one_line(error)
-    assert "digits, fashion-mnist, mnist" in text
+    assert ", ".join(data.names()) in text
     assert "did you mean 'fashion-mnist'" in text
-    assert ".npz" in text
+    assert ".npz or .csv" in text
 
 
 def test_digits_shape_and_type():
@@ -36,6 +46,7 @@ def test_digits_shape_and_type():
     assert task.y_train.dtype == task.y_test.dtype == np.int64
     assert (task.name, task.shape, task.classes, task.note) == ("digits", (8, 8, 1), 10, "")
     assert task.scale == 1 / 256
+    assert (task.task, task.gain, task.offset) == ("classification", None, None)
 
 
 def test_digits_are_those_of_scikit_learn_once_each():
