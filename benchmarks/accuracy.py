@@ -7,19 +7,15 @@ two processes. ``benchmarks/render.py`` makes the tables of the documentation fr
 
 from __future__ import annotations
 
-import argparse
-import fcntl
-import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 
-from fasim import Network, StepSettings, __version__, train
+from result_lines import provenance, run_missing
+
+from fasim import Network, StepSettings, train
 from fasim.data import load
-from fasim.doctor import cpu_model
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "accuracy.jsonl"
@@ -60,14 +56,6 @@ def cells() -> Iterator[Cell]:
                     yield Cell(table, net, rule, datapath, seed, 8, 64, 2.0**-8, "sgd", "sum", "loss_gradient")
 
 
-def done() -> dict[str, dict[str, object]]:
-    """Return the finished lines by cell."""
-    if not RESULTS.exists():
-        return {}
-    lines = [json.loads(line) for line in RESULTS.read_text().splitlines()]
-    return {json.dumps(line["cell"], sort_keys=True): line for line in lines}
-
-
 def run(cell: Cell) -> dict[str, object]:
     """Run one cell and return its line."""
     settings = StepSettings(
@@ -88,56 +76,20 @@ def run(cell: Cell) -> dict[str, object]:
         settings=settings,
     )
     total = result.trace.total
+    errors = [round(100 - 100 * epoch.test_accuracy, 2) for epoch in result.epochs]
     return {
         "cell": asdict(cell),
-        "test_error_percent": [round(100 - 100 * epoch.test_accuracy, 2) for epoch in result.epochs],
+        "test_error_percent": errors,
+        "shown": errors,
         "saturations": total.saturations,
         "wraps": total.wraps,
         "casts": total.elements,
         "sites": {site: count.saturations for site, count in result.trace.sites.items() if count.saturations},
         "train_samples_per_s": round(result.train_samples_per_s),
         "command": f"python benchmarks/accuracy.py --table {cell.table}",
-        "commit": _commit(),
-        "cpu": cpu_model(),
-        "threads": 1,
-        "versions": {"fasim": __version__} | {name: version(name) for name in ("numpy", "numba", "scipy")},
+        **provenance(),
     }
 
 
-def _commit() -> str:
-    answer = subprocess.run(["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    return answer.stdout.strip() or "unknown"
-
-
-def append(line: dict[str, object]) -> None:
-    """Add a line whole, also when two processes share the file."""
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.write(json.dumps(line) + "\n")
-
-
-def main() -> None:
-    """Run what is missing."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--table", help="only this table")
-    parser.add_argument("--part", default="0/1", help="i/n: every n-th cell, from the i-th")
-    parser.add_argument("--list", action="store_true", help="show the tables and what is missing")
-    given = parser.parse_args()
-    index, parts = map(int, given.part.split("/"))
-    wanted = [cell for cell in cells() if given.table in (None, cell.table)][index::parts]
-    missing = [cell for cell in wanted if json.dumps(asdict(cell), sort_keys=True) not in done()]
-    if given.list:
-        for table in dict.fromkeys(cell.table for cell in wanted):
-            left = sum(cell.table == table for cell in missing)
-            print(f"{table}: {sum(cell.table == table for cell in wanted)} runs, {left} missing")
-        return
-    for cell in missing:
-        line = run(cell)
-        append(line)
-        print(f"{cell.table} {cell.net} {cell.rule} {cell.datapath} seed {cell.seed}: {line['test_error_percent']}")
-        sys.stdout.flush()
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(run_missing(__doc__, RESULTS, list(cells()), run))

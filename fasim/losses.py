@@ -61,22 +61,26 @@ def get(name: str, output: str) -> Loss:
     return loss
 
 
-def value(name: str, output: np.ndarray, label: np.ndarray) -> float:
-    """Return the mean loss of outputs (N, K), float, for labels (N,), for a report.
+def value(name: str, output: np.ndarray, target: np.ndarray) -> float:
+    """Return the mean loss of outputs (N, K), float, for labels (N,) or targets (N, K), for a report.
 
     The logarithm is held at -100, as PyTorch does, since a fixed-point output may be exactly 0 or 1.
     """
-    rows = np.arange(len(label))
     output = output.astype(np.float64)
+    if target.ndim == 2:
+        if name == "mse":
+            return float(np.mean((output - target) ** 2))
+        return float(-np.mean(target * _log(output) + (1.0 - target) * _log(1.0 - output)))
+    rows = np.arange(len(target))
     if name == "mse":
         error = output.copy()
-        error[rows, label] -= 1.0
+        error[rows, target] -= 1.0
         return float(np.mean(error**2))
     log = _log(output)
     if name == "cross_entropy":
-        return float(-np.mean(log[rows, label]))
+        return float(-np.mean(log[rows, target]))
     log_not = _log(1.0 - output)
-    return float((-log_not.sum() - (log - log_not)[rows, label].sum()) / output.size)
+    return float((-log_not.sum() - (log - log_not)[rows, target].sum()) / output.size)
 
 
 def _log(x: np.ndarray) -> np.ndarray:

@@ -6,24 +6,30 @@ Grammar, tokens joined by ``-``::
     dense    <J>                             fully connected, J units
     conv     <C>c<K>[s<S>][p<P>]             C channels, kernel K; stride S = 1, padding P = (K-1)/2
     pool     <K>p[s<S>]                      max pooling, window K, stride S = K
+    average  <K>a[s<S>]                      average pooling
     repeat   <R>x<dense or conv>             the same layer R times
 
-A *segment* is one trained layer with its activation and, if one follows, its pooling. Rules see segments only: they say
-which signal enters a segment, everything inside it is differentiated exactly.
+A *segment* is one trained layer with what follows it, in this order: batch normalisation, activation, dropout, pooling.
+Rules see segments only: they say which signal enters a segment, everything inside it is differentiated exactly.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from fasim.errors import ConfigError, TopologyError, unknown_name
 
 ACTIVATIONS = ("tanh", "sigmoid", "relu", "linear")
 OUTPUTS = (*ACTIVATIONS, "softmax")
-INITS = ("torch", "xavier", "he", "zero")
+INITS = ("torch", "xavier", "he", "lecun", "zero")
+# default: what the weights' initialisation brings along; normal: N(0, 1), as Flam-Shepherd's experiments start
+BIAS_INITS = ("default", "zero", "normal")
+# inverted: kept units are scaled by 1/(1-p) in training; classical: every unit is scaled by 1-p in evaluation
+DROPOUTS = ("inverted", "classical")
 
 GRAMMAR = "write it like 784-500-10, 784-7x240-10 or 28x28x1-32c5-2p-1000-10"
 MAX_TEXT = 1_000
@@ -33,7 +39,7 @@ MAX_ELEMENTS = 2**40
 _INPUT = re.compile(r"(\d+)(?:x(\d+)x(\d+))?", re.ASCII)
 _REPEAT = re.compile(r"(\d+)x(.+)", re.ASCII)
 _CONV = re.compile(r"(\d+)c(\d+)(?:s(\d+))?(?:p(\d+))?", re.ASCII)
-_POOL = re.compile(r"(\d+)p(?:s(\d+))?", re.ASCII)
+_POOL = re.compile(r"(\d+)([pa])(?:s(\d+))?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -72,17 +78,31 @@ class MaxPool:
         return f"{self.kernel}p" + (f"s{self.stride}" if self.stride != self.kernel else "")
 
 
-Layer = Dense | Conv2d | MaxPool
+@dataclass(frozen=True)
+class AveragePool:
+    """Average pooling over square windows, no padding."""
+
+    kernel: int
+    stride: int
+
+    def __str__(self) -> str:
+        return f"{self.kernel}a" + (f"s{self.stride}" if self.stride != self.kernel else "")
+
+
+Pool = MaxPool | AveragePool
+Layer = Dense | Conv2d | MaxPool | AveragePool
 
 
 @dataclass(frozen=True)
 class Segment:
-    """One trained layer with its activation and pooling; shapes without the batch axis, maps as (H, W, C)."""
+    """One trained layer and what follows it; shapes without the batch axis, maps as (H, W, C)."""
 
     index: int
     layer: Dense | Conv2d
-    pool: MaxPool | None
+    pool: Pool | None
     activation: str
+    norm: bool
+    dropout: float
     in_shape: tuple[int, ...]
     map_shape: tuple[int, ...]
     out_shape: tuple[int, ...]
@@ -118,16 +138,21 @@ class Network:
     ----------
     input_shape : tuple of int
         ``(I,)`` or ``(H, W, C)``.
-    layers : tuple of Dense, Conv2d or MaxPool
+    layers : tuple of Dense, Conv2d, MaxPool or AveragePool
         In forward order; the last one is dense.
     hidden, output : str
         Activation of the hidden layers and of the output (tanh, sigmoid, relu, linear; output also softmax).
     init : str
-        ``torch`` uniform +-1/sqrt(I) for weights and biases, ``xavier``, ``he``, ``zero``.
+        ``torch`` uniform +-1/sqrt(I) for weights and biases, ``xavier``, ``he``, ``lecun`` (normal, deviation 1/sqrt(I)),
+        ``zero``.
+    bias_init : str
+        ``default`` (uniform with ``torch``, else 0), ``zero`` or ``normal``.
     batch_norm : bool
-        Normalise each hidden pre-activation over the batch.
-    dropout : float
-        Probability with which a hidden activation is dropped, 0 <= dropout < 1.
+        Normalise each hidden pre-activation over the batch (and the places of a map).
+    dropout, input_dropout : float
+        Probability with which a hidden activation, or an input, is dropped: 0 <= p < 1.
+    dropout_kind : str
+        ``inverted`` (PyTorch's: kept units times 1/(1-p) while training) or ``classical`` (all units times 1-p afterwards).
     """
 
     input_shape: tuple[int, ...]
@@ -135,8 +160,11 @@ class Network:
     hidden: str = "tanh"
     output: str = "sigmoid"
     init: str = "torch"
+    bias_init: str = "default"
     batch_norm: bool = False
     dropout: float = 0.0
+    input_dropout: float = 0.0
+    dropout_kind: str = "inverted"
 
     def __post_init__(self) -> None:
         if self.hidden not in ACTIVATIONS:
@@ -145,22 +173,20 @@ class Network:
             raise ConfigError(unknown_name("output activation", self.output, OUTPUTS))
         if self.init not in INITS:
             raise ConfigError(unknown_name("initialisation", self.init, INITS))
-        if not 0.0 <= self.dropout < 1.0:
-            raise ConfigError(f"dropout {self.dropout}: a probability with 0 <= dropout < 1 is needed")
+        if self.bias_init not in BIAS_INITS:
+            raise ConfigError(unknown_name("initialisation of biases", self.bias_init, BIAS_INITS))
+        for name, given in (("dropout", self.dropout), ("input dropout", self.input_dropout)):
+            if not 0.0 <= given < 1.0:
+                raise ConfigError(f"{name} {given}: a probability with 0 <= p < 1 is needed")
+        if self.dropout_kind not in DROPOUTS:
+            raise ConfigError(unknown_name("kind of dropout", self.dropout_kind, DROPOUTS))
         _ = self.segments
 
     @classmethod
-    def parse(
-        cls,
-        text: str,
-        *,
-        hidden: str = "tanh",
-        output: str = "sigmoid",
-        init: str = "torch",
-        batch_norm: bool = False,
-        dropout: float = 0.0,
-    ) -> Network:
+    def parse(cls, text: str, **options: Any) -> Network:  # noqa: ANN401 - the fields below `layers`
         """Build a network from its topology string (grammar on top of this module).
+
+        `options` are the fields after `layers`, such as ``hidden="relu", batch_norm=True``.
 
         Raises
         ------
@@ -182,7 +208,7 @@ class Network:
             layers.extend(_parse_token(text, token))
             if len(layers) > MAX_LAYERS:
                 raise TopologyError(f"network {text!r}: more than {MAX_LAYERS} layers; use fewer")
-        return cls(input_shape, tuple(layers), hidden, output, init, batch_norm, dropout)
+        return cls(input_shape, tuple(layers), **options)
 
     @cached_property
     def segments(self) -> tuple[Segment, ...]:
@@ -207,7 +233,7 @@ class Network:
             while stop < len(self.layers) and self.layers[stop] == layer:
                 stop += 1
             run = stop - start
-            if run > 2 and not isinstance(layer, MaxPool):
+            if run > 2 and not isinstance(layer, Pool):
                 tokens.append(f"{run}x{layer}")
             else:
                 tokens.extend([str(layer)] * run)
@@ -231,7 +257,8 @@ def _parse_token(text: str, token: str) -> list[Layer]:
         padding = (kernel - 1) // 2 if match[4] is None else int(match[4])
         return [Conv2d(int(match[1]), kernel, int(match[3] or 1), padding)]
     if match := _POOL.fullmatch(token):
-        return [MaxPool(int(match[1]), int(match[2] or match[1]))]
+        kind = MaxPool if match[2] == "p" else AveragePool
+        return [kind(int(match[1]), int(match[3] or match[1]))]
     raise TopologyError(f"network {text!r}: cannot read the layer {token!r}; {GRAMMAR}")
 
 
@@ -247,12 +274,12 @@ def _segments(network: Network) -> list[Segment]:
     for position, layer in enumerate(network.layers):
         if min(size for name, size in vars(layer).items() if name != "padding") < 1:
             raise TopologyError(f"layer {str(layer)!r} has a size of 0; every size must be at least 1")
-        if isinstance(layer, MaxPool):
+        if isinstance(layer, Pool):
             if not segments or segments[-1].pool is not None or len(shape) != 3:
                 raise TopologyError(f"pooling {str(layer)!r} must follow a convolution directly")
             last = segments[-1]
             out = (*_window(str(layer), shape[:2], layer.kernel, layer.stride, 0), shape[2])
-            segments[-1] = Segment(last.index, last.layer, layer, last.activation, last.in_shape, last.map_shape, out)
+            segments[-1] = replace(last, pool=layer, out_shape=out)
             shape = out
             continue
         if isinstance(layer, Conv2d):
@@ -265,8 +292,10 @@ def _segments(network: Network) -> list[Segment]:
             out = (*size, layer.channels)
         else:
             out = (layer.units,)
-        activation = network.output if position == len(network.layers) - 1 else network.hidden
-        segment = Segment(len(segments) + 1, layer, None, activation, shape, out, out)
+        last_layer = position == len(network.layers) - 1
+        activation = network.output if last_layer else network.hidden
+        norm, dropout = (False, 0.0) if last_layer else (network.batch_norm, network.dropout)
+        segment = Segment(len(segments) + 1, layer, None, activation, norm, dropout, shape, out, out)
         if max(math.prod(segment.weight_shape), segment.map_size) > MAX_ELEMENTS:
             raise TopologyError(f"layer {str(layer)!r} has more than 2^40 weights or units; make it smaller")
         segments.append(segment)

@@ -1,4 +1,4 @@
-"""Optimizers: which state each parameter needs, and their constants.
+"""Optimizers: which state each parameter needs, their constants, and the kinds of weight decay.
 
 The update itself is an op of the schedule (``UPDATE``) and a kernel; this file says what the builder, the counter and the
 initial state must know. Formulas and defaults are PyTorch's.
@@ -13,6 +13,10 @@ from fasim.errors import ConfigError, unknown_name
 # what an UPDATE may name as its group
 PARAMETER_GROUPS = ("weight", "bias", "feedback", "norm")
 
+# Weight decay of the old w, by its position the code that the kernels take: coupled ``g += decay * w`` (an L2 penalty),
+# decoupled ``w -= decay * w`` (Kolen and Pollack's lambda, independent of the rate), adamw ``w -= rate * decay * w``
+DECAY_KINDS = ("coupled", "decoupled", "adamw")
+
 
 @dataclass(frozen=True)
 class Optimizer:
@@ -21,7 +25,7 @@ class Optimizer:
     Parameters
     ----------
     name : str
-        ``sgd``, ``momentum`` or ``adam``.
+        A key of :data:`OPTIMIZERS`.
     states : tuple of str
         State tensors of each parameter, each of the parameter's shape.
     constants : dict
@@ -43,6 +47,10 @@ OPTIMIZERS = {
     "sgd": Optimizer("sgd", (), {}, mul=1, add=1),
     # v = mu * v + g; w -= lr * v
     "momentum": Optimizer("momentum", ("velocity",), {"mu": 0.9}, mul=2, add=2),
+    # v = mu * v + g; w -= lr * (g + mu * v)
+    "nesterov": Optimizer("nesterov", ("velocity",), {"mu": 0.9}, mul=3, add=3),
+    # s as running mean of g^2; w -= lr * g / (sqrt(s) + eps): a root and a quotient
+    "rmsprop": Optimizer("rmsprop", ("square",), {"alpha": 0.99, "eps": 1e-8}, mul=4, add=3, div=2),
     # m, v as running means of g and g^2; w -= lr * m_hat / (sqrt(v_hat) + eps): two corrections, a root and a quotient
     "adam": Optimizer(
         "adam",
@@ -60,3 +68,12 @@ def get(name: str) -> Optimizer:
     if name not in OPTIMIZERS:
         raise ConfigError(unknown_name("optimizer", name, OPTIMIZERS))
     return OPTIMIZERS[name]
+
+
+def decay_operations(decay: float) -> tuple[int, int]:
+    """Return the multiplications and additions per parameter that weight decay adds to an update.
+
+    One of each whatever its kind, ``factor * w`` and its sum with the gradient or the step; the factor ``rate * decay`` of
+    adamw is one number for all parameters and is not counted. Without decay there are none.
+    """
+    return (1, 1) if decay else (0, 0)

@@ -15,11 +15,13 @@ from fasim.errors import ConfigError
 from fasim.fixedpoint import quantize
 from fasim.network import Network, Segment
 from fasim.rng import check_seed, stream
-from fasim.schedule import Schedule, Tensor
+from fasim.schedule import Draw, Schedule, Tensor
 from fasim.schedule import ops as kinds
 from fasim.schedule.lower import MAX_ACCUMULATOR_BITS, RANDOM_BITS
 
 State = dict[str, np.ndarray]
+
+NORM_START = {"gain": 1.0, "shift": 0.0, "running_mean": 0.0, "running_var": 1.0}
 
 
 def initial_state(network: Network, schedule: Schedule, seed: int) -> State:
@@ -40,18 +42,19 @@ def initial_state(network: Network, schedule: Schedule, seed: int) -> State:
     state: State = {"seed": np.array([check_seed(seed)], np.int64)}
     drawn = {}
     for segment in network.segments:
-        weight, bias = _draw_layer(network.init, segment, seed)
+        weight, bias = _draw_layer(network, segment, seed)
         drawn[f"weight.{segment.index}"] = drawn[f"master.{segment.index}"] = weight
         drawn[f"bias.{segment.index}"] = bias
     for tensor in schedule.tensors.values():
-        if tensor.storage != "state":
+        if tensor.storage not in ("state", "generated"):
             continue
-        if tensor.cls == "feedback":
-            assert tensor.bound is not None
-            layer = int(tensor.name.rpartition(".")[2])
-            values = feedback.draw(layer, tensor.shape, tensor.bound, seed)
-        elif tensor.cls == "state":
+        if tensor.draw is not None:
+            state[tensor.name] = _draw_feedback(tensor, tensor.draw, seed)
+            continue
+        if tensor.cls == "state":
             values = np.zeros(tensor.shape)
+        elif tensor.cls == "norm":
+            values = np.full(tensor.shape, NORM_START[tensor.name.partition(".")[0]])
         else:
             values = drawn[tensor.name]
         state[tensor.name] = _store(values, tensor)
@@ -59,14 +62,33 @@ def initial_state(network: Network, schedule: Schedule, seed: int) -> State:
     return state
 
 
-def _draw_layer(init: str, segment: Segment, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _draw_feedback(tensor: Tensor, draw: Draw, seed: int) -> np.ndarray:
+    """Return one array of a feedback matrix; the places of non-zeros are plain indices on every datapath."""
+    values = feedback.parse(draw.family).draw(draw.stream, draw.shape, seed, widest=draw.widest)[draw.part]
+    return values if draw.part in ("index", "start") else _store(values, tensor)
+
+
+def _draw_layer(network: Network, segment: Segment, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return weight and bias of a layer in float64."""
+    weight, bias = _draw_default(network.init, segment, seed)
+    match network.bias_init:
+        case "zero":
+            bias = np.zeros_like(bias)
+        case "normal":
+            bias = stream(seed, "bias", segment.index).standard_normal(bias.shape)
+    return weight, bias
+
+
+def _draw_default(init: str, segment: Segment, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weight of a layer, and the bias that its initialisation brings along."""
     shape, fan_in = segment.weight_shape, segment.fan_in
     units = shape[0]
     random = stream(seed, "init", segment.index)
     if init == "torch":
         limit = 1 / math.sqrt(fan_in)
         return random.uniform(-limit, limit, shape), random.uniform(-limit, limit, units)
+    if init == "lecun":
+        return random.standard_normal(shape) / math.sqrt(fan_in), np.zeros(units)
     fan_out = units * math.prod(shape[1:-1])
     limit = {"xavier": math.sqrt(6 / (fan_in + fan_out)), "he": math.sqrt(6 / fan_in), "zero": 0.0}[init]
     return random.uniform(-limit, limit, shape), np.zeros(units)
@@ -93,8 +115,10 @@ def _copy_from_masters(schedule: Schedule, state: State, drawn: State) -> None:
         state[copy.name] = quantize(np.ldexp(values, -master.frac), target)
 
 
-def set_learning_rate(state: State, schedule: Schedule, rate: float) -> None:
+def set_learning_rate(state: State, schedule: Schedule, rate: float, feedback_rate: float | None = None) -> None:
     """Put the learning rate of the next steps into the state: as it is in float, as k of 2^-k in fixed point.
+
+    Feedback that learns has a rate of its own, by default the same.
 
     Raises
     ------
@@ -103,10 +127,13 @@ def set_learning_rate(state: State, schedule: Schedule, rate: float) -> None:
         drop more bits than a random word has, or an update would leave 63 bits.
     """
     in_float = schedule.datapath == "float32"
+    if feedback_rate is not None and not 0 <= feedback_rate < math.inf:
+        raise ConfigError(f"feedback learning rate {feedback_rate}: a number of at least 0 is needed")
     if not 0 < rate < math.inf or (in_float and np.float32(rate) == 0):
         raise ConfigError(f"learning rate {rate}: a positive number is needed, and in float32 one that it can hold")
     if in_float:
         state["learning_rate"] = np.array([rate], np.float64)
+        state["feedback_rate"] = np.array([rate if feedback_rate is None else feedback_rate], np.float64)
         return
     if math.frexp(rate)[0] != 0.5:
         raise ConfigError(

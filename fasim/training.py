@@ -6,31 +6,35 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from fasim import backends, losses
-from fasim.data import CODE_FRAC, Data, load
+from fasim import backends, checkpoint, losses, stopping
+from fasim.data import CODE_FRAC, Data, augment, load, parse_augmentation
 from fasim.errors import ConfigError
 from fasim.fixedpoint import Datapath, Fixed, load_datapath
-from fasim.fixedpoint.trace import Trace
+from fasim.fixedpoint.trace import SiteCount, Trace
 from fasim.network import Network
+from fasim.plan import Plan
 from fasim.rng import stream
-from fasim.rules import evaluation_pass, training_step
+from fasim.rules import Rule, evaluation_pass, training_step
 from fasim.schedule import Schedule, StepSettings
 from fasim.state import State, initial_state, set_learning_rate
 
 EVALUATION_BATCH = 256
 CODE_FORMAT = Fixed(8, CODE_FRAC, signed=False)
-# on the sum over a batch; momentum multiplies the step by about 1 / (1 - mu) = 10, Adam ignores the gradient's scale
-DEFAULT_LEARNING_RATES = {"sgd": 2.0**-7, "momentum": 2.0**-10, "adam": 5e-4}
+# on the sum over a batch; momentum multiplies the step by about 1 / (1 - mu) = 10, Adam and RMSprop ignore its scale
+DEFAULT_LEARNING_RATES = {"sgd": 2.0**-7, "momentum": 2.0**-10, "nesterov": 2.0**-10, "rmsprop": 5e-4, "adam": 5e-4}
+SCALE_FREE = ("adam", "rmsprop")
 # the gradient of mse has a factor 2, and on a linear output nothing bounds it: with 2^-7 most rules diverge on digits
 MSE_FACTOR = 2.0**-3
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to; accuracies 0..1 on the whole test set, losses as means."""
+    """What one epoch came to; accuracies 0..1 on a whole set (NaN where there are no labels), losses as means."""
 
     epoch: int
     test_accuracy: float
@@ -38,6 +42,9 @@ class Epoch:
     seconds: float
     saturations: int
     wraps: int
+    learning_rate: float = math.nan
+    train_accuracy: float = math.nan
+    train_loss: float = math.nan
 
 
 @dataclass
@@ -54,10 +61,12 @@ class Run:
     epochs: list[Epoch] = field(default_factory=list)
     trace: Trace = field(default_factory=Trace)
     samples_per_epoch: int = 0
+    plan: Plan = field(default_factory=Plan)
+    stopped: bool = False
 
     @property
     def test_accuracy(self) -> float:
-        """Accuracy on the whole test set after the last epoch, 0..1."""
+        """Accuracy on the whole test set after the last epoch, 0..1; NaN where there are no labels."""
         return self.epochs[-1].test_accuracy
 
     @property
@@ -68,18 +77,16 @@ class Run:
     @property
     def diverged(self) -> bool:
         """Whether an output is no longer a finite number."""
-        return not math.isfinite(self.test_loss)
+        return bool(self.epochs) and not math.isfinite(self.test_loss)
 
     @property
     def train_samples_per_s(self) -> float:
-        """Training steps alone, without compilation, evaluation and loading of data."""
-        return self.samples_per_epoch * len(self.epochs) / sum(epoch.seconds for epoch in self.epochs)
+        """Training steps alone, without compilation, evaluation and loading of data; 0 before the first epoch."""
+        seconds = sum(epoch.seconds for epoch in self.epochs)
+        return self.samples_per_epoch * len(self.epochs) / seconds if seconds else 0.0
 
     def summary(self) -> dict[str, object]:
-        """Return the run's settings and figures as plain values, for JSON; a loss that is not finite becomes None."""
-        epochs = [asdict(epoch) for epoch in self.epochs]
-        for epoch in epochs:
-            epoch["test_loss"] = epoch["test_loss"] if math.isfinite(epoch["test_loss"]) else None
+        """Return the run's settings and figures as plain values, for JSON; what is not a finite number becomes None."""
         return {
             "net": str(self.network),
             "hidden": self.network.hidden,
@@ -90,12 +97,24 @@ class Run:
             "seed": self.seed,
             "learning_rate": self.learning_rate,
             **asdict(self.settings),
-            "epochs": epochs,
+            "bias_init": self.network.bias_init,
+            "batch_norm": self.network.batch_norm,
+            "dropout": self.network.dropout,
+            "input_dropout": self.network.input_dropout,
+            "dropout_kind": self.network.dropout_kind,
+            **asdict(self.plan),
+            "epochs": [plain(epoch) for epoch in self.epochs],
+            "stopped": self.stopped,
             "train_samples_per_s": round(self.train_samples_per_s),
             "sites": {site: asdict(count) for site, count in self.trace.sites.items()},
             "data_note": self.data_note,
             "diverged": self.diverged,
         }
+
+
+def plain(epoch: Epoch) -> dict[str, float | None]:
+    """Return the figures of an epoch for JSON; what is not a finite number becomes None."""
+    return {name: value if math.isfinite(value) else None for name, value in asdict(epoch).items()}
 
 
 class TrainingInterruptedError(KeyboardInterrupt):
@@ -110,15 +129,19 @@ def train(
     network: Network | str,
     data: Data | str = "digits",
     *,
-    rule: str = "dfa",
+    rule: str | Rule = "dfa",
     datapath: Datapath | str | None = "float32",
     epochs: int = 20,
     seed: int = 0,
     learning_rate: float | None = None,
     settings: StepSettings | None = None,
+    plan: Plan | None = None,
     backend: str = "cpu",
     threads: int = 1,
     on_epoch: Callable[[Epoch], None] | None = None,
+    after_epoch: Callable[[Run], None] | None = None,
+    folder: Path | None = None,
+    resume: bool = False,
 ) -> Run:
     """Train one network with one rule on one datapath, evaluating after every epoch.
 
@@ -127,23 +150,30 @@ def train(
     network : Network or str
         A network, or its topology string with default activations.
     data : Data or str
-        A data set, its name, or the path of an ``.npz``.
-    rule : str
-        See :func:`fasim.rules.names`.
+        A data set, its name, or the path of an ``.npz`` or ``.csv``.
+    rule : str or Rule
+        A name, see :func:`fasim.rules.names`, or a rule of one's own.
     datapath : Datapath, str or None
         ``float32`` (or None), a preset's name, or the path of a TOML file.
     epochs : int
-        Passes over the training set, each in a new order; samples that do not fill a last batch wait for another epoch.
+        Passes over the training set, each in a new order.
     seed : int
-        Seeds the streams of initial weights, feedback, order and stochastic rounding; never the data split.
+        Seeds the streams of initial weights, feedback, order, augmentation, dropout and stochastic rounding; never the data
+        split.
     learning_rate : float, optional
         A power of two on a fixed-point datapath. Default by optimizer, for sums over the batch.
     settings : StepSettings, optional
         Batch size, loss, reduction, error scale, optimizer, feedback.
+    plan : Plan, optional
+        Learning-rate schedules, stages, stopping, augmentation, the last batch.
     backend : str
     threads : int
-    on_epoch : callable, optional
-        Called with each finished :class:`Epoch`.
+    on_epoch, after_epoch : callable, optional
+        Called with each finished :class:`Epoch`, and with the run so far (for diagnostics).
+    folder : Path, optional
+        Where to write a checkpoint after every epoch.
+    resume : bool
+        Go on from the checkpoint in `folder`; the run then equals an uninterrupted one bit for bit.
 
     Returns
     -------
@@ -157,56 +187,170 @@ def train(
     network = Network.parse(network) if isinstance(network, str) else network
     data = load(data) if isinstance(data, str) else data
     datapath = load_datapath(datapath) if isinstance(datapath, str) else datapath
-    settings = settings or StepSettings()
-    check_fit(network, data, settings, epochs)
-    check_input(datapath)
-    schedule = training_step(network, rule, settings, datapath)
+    settings, plan = settings or StepSettings(), plan or Plan()
+    check_fit(network, data, settings, epochs, plan)
+    check_input(datapath, data)
     if learning_rate is None:
         learning_rate = default_learning_rate(settings)
-    state = initial_state(network, schedule, seed)
-    set_learning_rate(state, schedule, learning_rate)
-    program = backends.get(backend)(schedule, threads=threads)
-    evaluation = evaluation_pass(network, replace(settings, batch_size=EVALUATION_BATCH), datapath)
-    evaluator = backends.get(backend)(evaluation, threads=threads)
-
-    samples = backends.Samples(data.x_train, data.y_train)
-    scratch = {name: array.copy() for name, array in state.items()}
-    program.run(scratch, samples, np.arange(settings.batch_size), 0)  # compiles what the first step would
-    steps = len(data.x_train) // settings.batch_size
-    run = Run(network, schedule, settings, seed, learning_rate, state, data.note)
-    run.samples_per_epoch = steps * settings.batch_size
+    trainer = _Trainer(network, data, rule, datapath, settings, plan, backend, threads, seed)
+    run = Run(network, trainer.schedule, settings, seed, learning_rate, trainer.state, data.note, plan=plan)
+    run.samples_per_epoch = trainer.samples_per_epoch
+    check_rates(trainer.schedule, plan, learning_rate, epochs)
+    settings_of_run = {} if folder is None else _settings_of_run(run, data, datapath, backend, epochs)
+    if resume:
+        if folder is None:
+            raise ConfigError("resume needs the folder of the run's checkpoint; give it as folder")
+        _restore(run, folder, settings_of_run)
+    trainer.warm_up(learning_rate)
     try:
-        for epoch in range(epochs):
-            order = stream(seed, "shuffle", epoch).permutation(len(data.x_train))
-            started = time.perf_counter()
-            counted = program.run(state, samples, order, epoch * steps)
-            seconds = time.perf_counter() - started
-            accuracy, loss = _evaluate(evaluator.outputs(state, data.x_test), data, settings.loss)
-            total = counted.total
-            run.trace.update(counted)
-            run.epochs.append(Epoch(epoch + 1, accuracy, loss, seconds, total.saturations, total.wraps))
+        for epoch in range(len(run.epochs), epochs):
+            if stopping.parse(plan.stop).stops([1.0 - done.train_accuracy for done in run.epochs]):
+                run.stopped = True
+                break
+            run.epochs.append(trainer.epoch(run, epoch, epochs))
+            if folder is not None:
+                sites = {site: asdict(count) for site, count in run.trace.sites.items()}
+                done = [plain(one) for one in run.epochs]
+                checkpoint.save(folder, checkpoint.Checkpoint(settings_of_run, done, sites, run.state))
             if on_epoch is not None:
                 on_epoch(run.epochs[-1])
+            if after_epoch is not None:
+                after_epoch(run)
     except KeyboardInterrupt as stop:
         raise TrainingInterruptedError(run) from stop
     return run
 
 
-def _evaluate(output: np.ndarray, data: Data, loss: str) -> tuple[float, float]:
-    """Return accuracy and loss on the test set; an output that is not finite is a wrong answer and an infinite loss."""
+class _Trainer:
+    """Programs, data and state of a run."""
+
+    def __init__(
+        self,
+        network: Network,
+        data: Data,
+        rule: str | Rule,
+        datapath: Datapath | None,
+        settings: StepSettings,
+        plan: Plan,
+        backend: str,
+        threads: int,
+        seed: int,
+    ) -> None:
+        self.data, self.plan, self.seed = data, plan, seed
+        self.size, self.settings = settings.batch_size, settings
+        self.last = len(data.x_train) % self.size if plan.last_batch == "keep" else 0
+        make = backends.get(backend)
+
+        def program(batch_size: int, freeze: str) -> backends.Program:
+            frozen = ",".join(filter(None, (settings.freeze, freeze)))
+            step = training_step(network, rule, replace(settings, batch_size=batch_size, freeze=frozen), datapath)
+            return make(step, threads=threads)
+
+        sizes = [self.size, self.last] if self.last else [self.size]
+        freezes = {stage.freeze for stage in plan.parsed_stages}
+        self.programs = {(size, freeze): program(size, freeze) for size in sizes for freeze in freezes}
+        self.schedule = training_step(network, rule, settings, datapath)
+        self.state = initial_state(network, self.schedule, seed)
+        evaluation = evaluation_pass(network, replace(settings, batch_size=EVALUATION_BATCH), datapath)
+        self.evaluator = make(evaluation, threads=threads)
+        self.steps_per_epoch = len(data.x_train) // self.size + bool(self.last)
+        self.samples_per_epoch = len(data.x_train) // self.size * self.size + self.last
+
+    def warm_up(self, rate: float) -> None:
+        """Compile what the first steps would, on a copy of the state."""
+        samples = self._samples(self.data.x_train, self.data.y_train)
+        for (size, _), program in self.programs.items():
+            scratch = {name: array.copy() for name, array in self.state.items()}
+            set_learning_rate(scratch, self.schedule, rate)
+            program.run(scratch, samples, np.arange(size), 0)
+
+    def epoch(self, run: Run, epoch: int, epochs: int) -> Epoch:
+        """Train for one epoch and evaluate."""
+        data = self.data
+        rate, feedback_rate = self.plan.rates(run.learning_rate, epoch, epochs)
+        set_learning_rate(self.state, self.schedule, rate, feedback_rate)
+        x = augment(data.x_train, data.shape, self.plan.augment, self.seed, epoch) if self.plan.augment else data.x_train
+        samples = self._samples(x, data.y_train)
+        order = stream(self.seed, "shuffle", epoch).permutation(len(x))
+        counted, first, taken = Trace(), epoch * self.steps_per_epoch, 0
+        started = time.perf_counter()
+        for stage in self.plan.parts(first, self.steps_per_epoch):
+            with_last = bool(self.last) and stage.steps + first == (epoch + 1) * self.steps_per_epoch
+            whole = (stage.steps - with_last) * self.size
+            part = order[taken : taken + whole]
+            counted.update(self.programs[self.size, stage.freeze].run(self.state, samples, part, first))
+            if with_last:
+                rest = order[taken + whole : taken + whole + self.last]
+                number = first + stage.steps - 1
+                counted.update(self.programs[self.last, stage.freeze].run(self.state, samples, rest, number))
+            first, taken = first + stage.steps, taken + whole
+        seconds = time.perf_counter() - started
+        run.trace.update(counted)
+        total = counted.total
+        accuracy, loss = self.evaluate(data.x_test, data.y_test)
+        on_training = (math.nan, math.nan)
+        if self.plan.measures_training_set:
+            on_training = self.evaluate(data.x_train, data.y_train)
+        return Epoch(epoch + 1, accuracy, loss, seconds, total.saturations, total.wraps, rate, *on_training)
+
+    def evaluate(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+        """Return accuracy and loss on a set."""
+        output = self.evaluator.outputs(self.state, self._samples(x, y))
+        return score(output, self.data.values(x) if self.settings.target == "input" else y, self.settings.loss)
+
+    def _samples(self, x: np.ndarray, y: np.ndarray) -> backends.Samples:
+        return backends.Samples(x, y, self.data.gain, self.data.offset)
+
+
+def score(output: np.ndarray, target: np.ndarray, loss: str) -> tuple[float, float]:
+    """Return accuracy and mean loss of outputs (N, K) for labels (N,), or for targets (N, K) the loss alone (and NaN).
+
+    An output that is not finite is a wrong answer and an infinite loss.
+    """
     finite = np.isfinite(output).all(1)
-    accuracy = float(np.mean((output.argmax(1) == data.y_test) & finite))
-    return accuracy, losses.value(loss, output, data.y_test) if finite.all() else math.inf
+    accuracy = float(np.mean((output.argmax(1) == target) & finite)) if target.ndim == 1 else math.nan
+    return accuracy, losses.value(loss, output, target) if finite.all() else math.inf
+
+
+def _settings_of_run(run: Run, data: Data, datapath: Datapath | None, backend: str, epochs: int) -> dict[str, Any]:
+    """Return all that the bits of a run depend on, for its checkpoint; files by the fingerprint of what they hold."""
+    summary = run.summary()
+    for name in ("epochs", "stopped", "train_samples_per_s", "sites", "diverged"):
+        del summary[name]
+    return summary | {
+        "data": data.name,
+        "samples": len(data.x_train),
+        "samples_fingerprint": checkpoint.fingerprint(data.x_train, data.y_train, data.x_test, data.y_test),
+        "standardisation_fingerprint": checkpoint.fingerprint(data.gain, data.offset),
+        "datapath_fingerprint": checkpoint.fingerprint(None if datapath is None else datapath.to_toml()),
+        "backend": backend,
+        "epochs": epochs,
+    }
+
+
+def _restore(run: Run, folder: Path, settings: dict[str, Any]) -> None:
+    """Put the epochs, counts and state of a checkpoint into a run."""
+    saved = checkpoint.load(folder)
+    checkpoint.check_same(settings, saved.settings, folder)
+    checkpoint.check_state(run.state, saved.state, folder)
+    run.state.update(saved.state)
+    try:
+        for epoch in saved.epochs:
+            figures: dict[str, Any] = {name: math.nan if value is None else value for name, value in epoch.items()}
+            run.epochs.append(Epoch(**figures))
+        run.trace.update(Trace({site: SiteCount(**count) for site, count in saved.sites.items()}))
+    except (TypeError, AttributeError) as error:
+        raise checkpoint.damaged(folder, str(error)) from error
 
 
 def default_learning_rate(settings: StepSettings) -> float:
     """Return the learning rate that is used when none is given: a place to start, not a tuned one."""
     rate = DEFAULT_LEARNING_RATES[settings.optimizer]
-    return rate * MSE_FACTOR if settings.loss == "mse" and settings.optimizer != "adam" else rate
+    return rate * MSE_FACTOR if settings.loss == "mse" and settings.optimizer not in SCALE_FREE else rate
 
 
-def check_fit(network: Network, data: Data, settings: StepSettings, epochs: int) -> None:
-    """Refuse what cannot be trained: a network that does not fit the data, too few samples, no epochs."""
+def check_fit(network: Network, data: Data, settings: StepSettings, epochs: int, plan: Plan | None = None) -> None:
+    """Refuse what cannot be trained: a network or target that does not fit the data, too few samples, no epochs."""
     if epochs < 1:
         raise ConfigError(f"epochs {epochs}: at least 1 is needed")
     if network.inputs != data.x_train.shape[1]:
@@ -214,20 +358,46 @@ def check_fit(network: Network, data: Data, settings: StepSettings, epochs: int)
             f"network {network} takes {network.inputs} inputs, but {data.name} has {data.x_train.shape[1]} features; "
             f"start the network with {data.x_train.shape[1]}"
         )
-    if network.outputs != data.classes:
+    if settings.target != "input" and (settings.target == "label") != (data.task == "classification"):
+        needed = "label" if data.task == "classification" else "value"
+        raise ConfigError(f"target {settings.target}: {data.name} is a {data.task} task; use target {needed} or input")
+    outputs, what = (network.inputs, "inputs") if settings.target == "input" else (data.classes, "classes")
+    if network.outputs != outputs:
         raise ConfigError(
-            f"network {network} has {network.outputs} outputs, but {data.name} has {data.classes} classes; "
-            f"end the network with {data.classes}"
+            f"network {network} has {network.outputs} outputs, but {data.name} has {outputs} {what}; "
+            f"end the network with {outputs}"
         )
+    if settings.loss == "bce" and settings.target != "label":
+        extremes = data.values(np.stack([data.x_train.min(0), data.x_train.max(0)]))
+        targets = extremes if settings.target == "input" else data.y_train
+        if targets.min() < 0 or targets.max() > 1:
+            raise ConfigError(f"loss bce: targets of {data.name} leave 0..1; use loss mse, or standardisation unit or none")
     if settings.batch_size > len(data.x_train):
         raise ConfigError(
             f"batch size {settings.batch_size}: {data.name} has {len(data.x_train)} training samples; use a smaller batch"
         )
+    if plan is not None and plan.augment:
+        parse_augmentation(plan.augment, data.shape)
+    if plan is not None and plan.stop and settings.target != "label":
+        raise ConfigError(f"stop {plan.stop}: there are no labels to count errors of; leave it out")
 
 
-def check_input(datapath: Datapath | None) -> None:
+def check_rates(schedule: Schedule, plan: Plan, rate: float, epochs: int) -> None:
+    """Refuse a learning rate that the datapath cannot hold in one of the epochs."""
+    for epoch in range(epochs):
+        set_learning_rate({}, schedule, *plan.rates(rate, epoch, epochs))
+
+
+def check_input(datapath: Datapath | None, data: Data | None = None) -> None:
     """Refuse a datapath whose input format gives the codes other values than float32 gives them."""
-    if datapath is not None and datapath.input != CODE_FORMAT:
+    if datapath is None:
+        return
+    if datapath.input != CODE_FORMAT:
         raise ConfigError(
             f"datapath {datapath.name}: input {datapath.input}, but data are codes of format {CODE_FORMAT}; write that"
+        )
+    if data is not None and (data.gain is not None or data.x_train.dtype != np.uint8):
+        raise ConfigError(
+            f"datapath {datapath.name}: inputs are codes of format {CODE_FORMAT}, but those of {data.name} are "
+            "standardised or real numbers; use images without standardisation, or the datapath float32"
         )

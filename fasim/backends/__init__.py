@@ -6,11 +6,12 @@ the others are held against.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from fasim.data import CODE_FRAC
 from fasim.errors import ConfigError, unknown_name
 from fasim.fixedpoint.trace import Trace
 from fasim.schedule import Schedule
@@ -18,10 +19,26 @@ from fasim.state import State
 
 
 class Samples(NamedTuple):
-    """Inputs as uint8 codes (samples, I), value = code * 2^-8, and labels int64 (samples,)."""
+    """Inputs and what the outputs are held against.
+
+    Parameters
+    ----------
+    codes : ndarray of uint8 or float32, shape (samples, I)
+    labels : ndarray
+        int64 (samples,), or float32 (samples, K) for regression.
+    gain, offset : ndarray of float32, shape (I,), or None
+        A network reads ``codes * gain + offset``; None: uint8 codes times 2^-8, float32 as it is.
+    """
 
     codes: np.ndarray
     labels: np.ndarray
+    gain: np.ndarray | None = None
+    offset: np.ndarray | None = None
+
+    @property
+    def scale(self) -> np.float32:
+        """Value of one code step where there is no gain."""
+        return np.float32(2.0**-CODE_FRAC if self.codes.dtype == np.uint8 else 1.0)
 
 
 def chunks(count: int, size: int) -> Iterator[tuple[int, np.ndarray, int]]:
@@ -43,8 +60,14 @@ class Program(Protocol):
     def run(self, state: State, data: Samples, order: np.ndarray, first_step: int) -> Trace:
         """Train over ``len(order) // N`` batches of the samples that `order` names, updating `state` in place."""
 
-    def outputs(self, state: State, codes: np.ndarray) -> np.ndarray:
+    def outputs(self, state: State, data: Samples) -> np.ndarray:
         """Return the network's outputs (samples, K) as floats; the program must be an evaluation pass."""
+
+    def values(self, state: State, data: Samples, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Run one batch, `data` having exactly N samples, and return tensors that it wrote as floats.
+
+        `state` changes as in a training step; a diagnostic schedule writes none.
+        """
 
 
 class Backend(Protocol):

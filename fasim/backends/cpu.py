@@ -8,14 +8,15 @@ issues the kernels and BLAS may use the others, so its last bits may depend on t
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from fasim.backends import Samples, chunks
-from fasim.backends.cpu_bind import Slice, bind_fixed, bind_float
+from fasim.backends.cpu_bind import Slice, bind_fixed
+from fasim.backends.cpu_float import bind_float
 from fasim.errors import ConfigError
 from fasim.fixedpoint.trace import SiteCount, Trace
 from fasim.schedule import Schedule, Tensor
@@ -41,17 +42,19 @@ class CpuProgram:
     def __init__(self, schedule: Schedule, *, threads: int = 1) -> None:
         if threads < 1:
             raise ConfigError(f"threads {threads}: at least 1 is needed")
-        for op in schedule.ops:
-            if op.kind in (kinds.CONV, kinds.POOL):
-                raise ConfigError(f"backend cpu cannot run {op.kind} yet; use a network of dense layers")
         self.schedule = schedule
         self.fixed = schedule.datapath != "float32"
+        for op in schedule.ops:
+            if self.fixed and op.kind in (kinds.CONV, kinds.POOL):
+                raise ConfigError(
+                    f"backend cpu cannot run {op.kind} in fixed point yet; use dense layers, or the datapath float32"
+                )
         self.threads = threads
         self.workers = min(threads, schedule.batch_size) if self.fixed else 1
         self.buffers = {
             tensor.name: np.zeros(_flat(tensor), _dtype(tensor))
             for tensor in schedule.tensors.values()
-            if tensor.storage in ("temp", "register") or tensor.name in ("act.0", "label")
+            if tensor.storage in ("temp", "register") or (tensor.storage == "input" and tensor.cls in ("act", "label"))
         }
         self.buffers |= schedule.tables
 
@@ -64,19 +67,28 @@ class CpuProgram:
             return self._collect(steps, [counters for _, counters in threads])
         return Trace()
 
-    def outputs(self, state: State, codes: np.ndarray) -> np.ndarray:
+    def outputs(self, state: State, data: Samples) -> np.ndarray:
         """Return outputs as floats; see :class:`fasim.backends.Program`."""
-        size = self.schedule.batch_size
+        samples, size = len(data.codes), self.schedule.batch_size
         output = self.schedule["output"]
         scale = 1.0 if output.format is None else 2.0**-output.format.frac
-        results = np.empty((len(codes), output.shape[1]), np.float32)
-        samples = Samples(codes, np.zeros(len(codes), np.int64))
+        results = np.empty((samples, output.shape[1]), np.float32)
         done = 0
-        for number, rows, count in chunks(len(codes), size):
-            self.run(state, samples, rows, number)
+        for number, rows, count in chunks(samples, size):
+            self.run(state, data, rows, number)
             results[done : done + count] = self.buffers["output"][:count] * np.float32(scale)
             done += count
         return results
+
+    def values(self, state: State, data: Samples, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Return tensors of one batch as floats; see :class:`fasim.backends.Program`."""
+        self.run(state, data, np.arange(self.schedule.batch_size), 0)
+        found = {}
+        for name in names:
+            tensor = self.schedule[name]
+            scale = 1.0 if tensor.format is None else 2.0**-tensor.format.frac
+            found[name] = self.buffers[name].reshape(tensor.shape) * np.float32(scale)
+        return found
 
     def _execute(self, targets: list[Callable[[], None]]) -> None:
         """Run one target per thread; an exception of any is raised here."""
@@ -145,7 +157,7 @@ class CpuProgram:
     ) -> list[Call]:
         """Return the calls of one thread for one step, barriers included."""
         bind = bind_fixed if self.fixed else bind_float
-        calls: list[Call] = [*bind.load(arrays, data, rows, batch)]
+        calls: list[Call] = [*bind.load(self.schedule, arrays, data, rows, batch)]
         by_units = False
         for op in self.schedule.ops:
             units = op.kind in UNIT_KINDS or op.phase == "update"
@@ -178,13 +190,15 @@ class CpuProgram:
 
 
 def _flat(tensor: Tensor) -> tuple[int, ...]:
-    """Return the shape with maps as flat rows."""
-    return tensor.shape if len(tensor.shape) < 2 else (tensor.shape[0], int(np.prod(tensor.shape[1:])))
+    """Return the shape with maps as flat rows, and a number as one element."""
+    return (tensor.shape or (1,)) if len(tensor.shape) < 2 else (tensor.shape[0], int(np.prod(tensor.shape[1:])))
 
 
 def _dtype(tensor: Tensor) -> np.dtype:
     if tensor.name == "label":
         return np.dtype(np.int64)
+    if tensor.cls == "scalar":
+        return np.dtype(np.float64)
     if tensor.format is None:
         return np.dtype(np.float32)
     if tensor.cls in ("accumulator", "signal", "gradient"):

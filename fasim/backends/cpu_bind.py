@@ -1,4 +1,4 @@
-"""Binding: one op of a schedule, its arrays and a slice of the work become kernel calls."""
+"""Binding of fixed-point schedules: one op, its arrays and a slice of the work become calls of kernels."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fasim import kernels, optimizers
+from fasim import kernels
 from fasim.backends import Samples
-from fasim.data import CODE_FRAC
 from fasim.errors import ScheduleError
 from fasim.scalar.rounding import OVERFLOWS, ROUNDINGS
 from fasim.schedule import Op, Schedule
@@ -18,8 +17,6 @@ from fasim.schedule import ops as kinds
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 Arrays = dict[str, np.ndarray]
-
-INPUT_SCALE = np.float32(2.0**-CODE_FRAC)
 
 
 class Slice(NamedTuple):
@@ -33,76 +30,13 @@ class Slice(NamedTuple):
         return array[self.start : self.stop]
 
 
-class _Float:
-    """Calls of the float32 kernels. One thread runs them: slices are whole tensors."""
-
-    def load(self, arrays: Arrays, data: Samples, rows: Slice, batch: np.ndarray) -> list[Call]:
-        codes, labels = data
-        return [
-            (kernels.load_rows, (codes, batch, INPUT_SCALE, rows.of(arrays["act.0"]))),
-            *_load_labels(arrays, labels, rows, batch),
-        ]
-
-    def op(
-        self,
-        schedule: Schedule,  # noqa: ARG002
-        op: Op,
-        arrays: Arrays,
-        part: Slice,  # noqa: ARG002
-        step: np.ndarray,
-        counter: np.ndarray | None,  # noqa: ARG002
-    ) -> list[Call]:
-        read = [arrays[value.tensor] for value in op.reads]
-        out = arrays[op.writes[0].tensor]
-        scale = np.float32(op.attrs.get("scale", 1.0))
-        match op.kind:
-            case kinds.DENSE:
-                return [(kernels.dense_forward, (*read, out))]
-            case kinds.ACTIVATE:
-                return [(getattr(kernels, op.attrs["function"]), (*read, out))]
-            case kinds.ERROR:
-                return [(kernels.output_error, (*read, out))]
-            case kinds.SIGN:
-                return [(kernels.sign, (*read, out))]
-            case kinds.SLOPE:
-                return [(getattr(kernels, f"{op.attrs['function']}_slope"), (*read, out))]
-            case kinds.PROJECT:
-                return [(kernels.project_error, (*read, scale, out))]
-            case kinds.SELECT:
-                return [(kernels.project_target, (*read, scale, out))]
-            case kinds.DELTA if len(read) == 2:
-                return [(kernels.hidden_delta, (*read, scale, out))]
-            case kinds.DELTA:
-                return [(kernels.linear_delta, (*read, scale, out))]
-            case kinds.GRAD:
-                return [(kernels.weight_gradient, (*read, out))]
-            case kinds.GRAD_BIAS:
-                return [(kernels.bias_gradient, (*read, out))]
-            case kinds.UPDATE:
-                return [_update_float(op, read, arrays["learning_rate"], step)]
-        raise ScheduleError(f"no float32 kernel for {op.kind}")
-
-
-def _update_float(op: Op, read: list[np.ndarray], rate: np.ndarray, step: np.ndarray) -> Call:
-    flat = [array.reshape(-1) for array in read]
-    constants = optimizers.get(op.attrs["optimizer"]).constants
-    match op.attrs["optimizer"]:
-        case "sgd":
-            return (kernels.sgd, (*flat, rate))
-        case "momentum":
-            return (kernels.momentum, (*flat, rate, np.float32(constants["mu"])))
-        case _:
-            return (kernels.adam, (*flat, rate, step, *constants.values()))
-
-
 class _Fixed:
     """Calls of the integer kernels, each on a slice of the batch rows or of the units."""
 
-    def load(self, arrays: Arrays, data: Samples, rows: Slice, batch: np.ndarray) -> list[Call]:
-        codes, labels = data
+    def load(self, schedule: Schedule, arrays: Arrays, data: Samples, rows: Slice, batch: np.ndarray) -> list[Call]:
         return [
-            (kernels.gather_rows, (codes, batch, rows.of(arrays["act.0"]))),
-            *_load_labels(arrays, labels, rows, batch),
+            (kernels.gather_rows, (data.codes, batch, rows.of(arrays["act.0"]))),
+            *load_labels(schedule, arrays, data.labels, rows, batch),
         ]
 
     def op(
@@ -158,7 +92,7 @@ class _Fixed:
                 ]
             case kinds.UPDATE:
                 gradient = part.of(read[1]).reshape(-1)
-                shifts = (op.attrs["shift"], arrays["learning_shift"])
+                shifts = (op.attrs["shift"], arrays[op.scalars[0].tensor])
                 arguments = self._cast(schedule, op, arrays, part)
                 parameter = out.reshape(-1)
                 return [
@@ -210,9 +144,15 @@ def _requantize_at(
     kernels.requantize(raw, shift, lo, hi, rounding, overflow, seed, site, step[0], first, out, counters)
 
 
-def _load_labels(arrays: Arrays, labels: np.ndarray, rows: Slice, batch: np.ndarray) -> list[Call]:
-    """Return the call that gathers labels; an evaluation pass has none."""
-    return [(kernels.load_labels, (labels, batch, rows.of(arrays["label"])))] if "label" in arrays else []
+def load_labels(schedule: Schedule, arrays: Arrays, labels: np.ndarray, rows: Slice, batch: np.ndarray) -> list[Call]:
+    """Return the call that gathers labels or targets; an evaluation pass and an auto-encoder have none."""
+    name = schedule.given("label")
+    if not name:
+        return []
+    out = rows.of(arrays[name])
+    if name == "label":
+        return [(kernels.load_labels, (labels, batch, out))]
+    return [(kernels.load_rows, (labels, batch, np.float32(1.0), out))]
 
 
 def _frac(schedule: Schedule, tensor: str) -> int:
@@ -221,5 +161,4 @@ def _frac(schedule: Schedule, tensor: str) -> int:
     return fmt.frac
 
 
-bind_float = _Float()
 bind_fixed = _Fixed()

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from fasim import optimizers
 from fasim.backends import Samples, chunks
-from fasim.data import CODE_FRAC
+from fasim.backends.reference_float import FloatOps
 from fasim.errors import ConfigError
 from fasim.fixedpoint.format import Fixed
 from fasim.fixedpoint.trace import SiteCount, Trace
 from fasim.scalar.philox import random_word
 from fasim.schedule import Op, Schedule, Tensor
+from fasim.schedule import ops as kinds
 from fasim.state import State
 
 Array = np.ndarray
@@ -39,7 +40,7 @@ SLOPES: dict[str, Callable[[Array], Array]] = {
 }
 
 
-class ReferenceProgram:
+class ReferenceProgram(FloatOps):
     """Interprets a schedule."""
 
     def __init__(self, schedule: Schedule, *, threads: int = 1) -> None:  # noqa: ARG002
@@ -48,48 +49,71 @@ class ReferenceProgram:
         for op in schedule.ops:
             if not hasattr(self, f"_{op.kind.lower()}"):
                 raise ConfigError(f"backend reference cannot run {op.kind} yet; use a network of dense layers")
+            if self.fixed and op.kind in (kinds.CONV, kinds.POOL):
+                raise ConfigError(
+                    f"backend reference cannot run {op.kind} in fixed point yet; use dense layers, or the datapath float32"
+                )
+        self.learnt = {value.tensor for op in schedule.find(kinds.UPDATE) for value in op.writes}
 
     def run(self, state: State, data: Samples, order: Array, first_step: int) -> Trace:
         """Train; see :class:`fasim.backends.Program`. In float the state becomes float64."""
-        codes, labels = data
         size = self.schedule.batch_size
         trace = Trace()
         for index in range(len(order) // size):
-            batch = order[index * size : (index + 1) * size]
-            self._step(state, codes[batch], labels[batch], first_step + index, trace)
+            self._step(state, data, order[index * size : (index + 1) * size], first_step + index, trace)
         return trace
 
-    def outputs(self, state: State, codes: Array) -> Array:
+    def outputs(self, state: State, data: Samples) -> Array:
         """Return outputs as floats; see :class:`fasim.backends.Program`."""
-        output = self.schedule["output"]
-        scale = 1.0 if output.format is None else 2.0**-output.format.frac
         results = []
-        for number, rows, count in chunks(len(codes), self.schedule.batch_size):
-            values = self._step(dict(state), codes[rows], np.zeros(len(rows), np.int64), number, Trace())
-            results.append(values["output"][:count].astype(float) * scale)
+        for number, rows, count in chunks(len(data.codes), self.schedule.batch_size):
+            values = self._step(dict(state), data, rows, number, Trace())
+            results.append(self._real(values, "output")[:count])
         return np.concatenate(results)
 
-    def _step(self, state: State, codes: Array, labels: Array, step: int, trace: Trace) -> dict[str, Array]:
-        values: dict[str, Array] = {"label": labels}
-        values["act.0"] = _integers(codes) if self.fixed else codes.astype(float) * 2.0**-CODE_FRAC
+    def values(self, state: State, data: Samples, names: Sequence[str]) -> dict[str, Array]:
+        """Return tensors of one batch as floats; see :class:`fasim.backends.Program`."""
+        values = self._step(state, data, np.arange(self.schedule.batch_size), 0, Trace())
+        return {name: self._real(values, name).reshape(self.schedule[name].shape) for name in names}
+
+    def _real(self, values: dict[str, Array], name: str) -> Array:
+        fmt = self.schedule[name].format
+        return values[name].astype(float) * (1.0 if fmt is None else 2.0**-fmt.frac)
+
+    def _step(self, state: State, data: Samples, rows: Array, step: int, trace: Trace) -> dict[str, Array]:
+        values: dict[str, Array] = {}
+        if name := self.schedule.given("label"):
+            values[name] = data.labels[rows] if name == "label" else data.labels[rows].astype(float)
+        values[self.schedule.given("act")] = self._inputs(data, rows)
         for tensor in self.schedule.tensors.values():
-            if tensor.storage == "state":
+            if tensor.draw is not None and tensor.draw.part in ("index", "start"):
+                values[tensor.name] = state[tensor.name]
+            elif tensor.storage in ("state", "generated"):
                 values[tensor.name] = _integers(state[tensor.name]) if self.fixed else state[tensor.name].astype(float)
-        self.values, self.state, self.step, self.trace = values, state, step, trace
+        self.now, self.state, self.step, self.trace = values, state, step, trace
         for op in self.schedule.ops:
             getattr(self, f"_{op.kind.lower()}")(op)
         for tensor in self.schedule.tensors.values():
-            if tensor.storage == "state":
+            if tensor.storage == "state" and tensor.draw is None or tensor.name in self.learnt:
                 new = values[tensor.name]
                 state[tensor.name] = new.astype(_format(tensor).dtype) if self.fixed else new
         return values
 
+    def _inputs(self, data: Samples, rows: Array) -> Array:
+        """Return a batch of inputs, one sample a row."""
+        if self.fixed:
+            return _integers(data.codes[rows])
+        if data.gain is None or data.offset is None:
+            return data.codes[rows].astype(float) * float(data.scale)
+        return data.codes[rows].astype(float) * data.gain + data.offset
+
     def _read(self, op: Op) -> list[Array]:
-        return [self.values[value.tensor] for value in op.reads]
+        return [self.now[value.tensor] for value in op.reads]
 
     def _write(self, op: Op, *results: Array) -> None:
-        for value, result in zip(op.writes, results, strict=True):
-            self.values[value.tensor] = result
+        # a second result that nobody reads is not in the schedule
+        for value, result in zip(op.writes, results, strict=False):
+            self.now[value.tensor] = result
 
     def _dense(self, op: Op) -> None:
         act, weight, bias = self._read(op)
@@ -105,7 +129,7 @@ class ReferenceProgram:
         self._write(op, ACTIVATIONS[op.attrs["function"]](*self._read(op)))
 
     def _lookup(self, op: Op) -> None:
-        codes, table = self.values[op.reads[0].tensor], self.schedule.tables[op.reads[1].tensor]
+        codes, table = self.now[op.reads[0].tensor], self.schedule.tables[op.reads[1].tensor]
         self._write(op, _each(lambda code: int(table[code - op.attrs["lowest"]]), codes))
 
     def _error(self, op: Op) -> None:
@@ -130,7 +154,8 @@ class ReferenceProgram:
         self._write(op, matrix[label] * _factor(op))
 
     def _delta(self, op: Op) -> None:
-        self._write(op, math.prod(self._read(op)) * _factor(op))  # type: ignore[arg-type]
+        signal, *slope = (array.reshape(len(array), -1) for array in self._read(op))
+        self._write(op, math.prod(slope, start=signal) * _factor(op))
 
     def _grad(self, op: Op) -> None:
         delta, act = self._read(op)
@@ -138,32 +163,45 @@ class ReferenceProgram:
 
     def _grad_bias(self, op: Op) -> None:
         (delta,) = self._read(op)
-        self._write(op, delta.sum(0))
+        self._write(op, delta.reshape(-1, self.schedule[op.writes[0]].shape[0]).sum(0))
 
     def _update(self, op: Op) -> None:
         parameter, gradient, *states = self._read(op)
         if self.fixed:
             fmt = _format(self.schedule[op.writes[0]])
-            shift = op.attrs["shift"] + int(self.state["learning_shift"][0])
+            shift = op.attrs["shift"] + int(self.state[op.scalars[0].tensor][0])
             step = self._round(gradient, shift, op)
             self._write(op, self._overflow(parameter - step, fmt, op))
             return
-        rate, constants = (
-            float(self.state["learning_rate"][0]),
-            optimizers.get(op.attrs["optimizer"]).constants,
-        )
+        rate = float(self.state[op.scalars[0].tensor][0])
+        constants = optimizers.get(op.attrs["optimizer"]).constants
+        decay, shrink = op.attrs.get("decay", 0.0), 0.0
+        match op.attrs.get("decay_kind", "coupled"):
+            case "coupled" if decay:
+                gradient = gradient + decay * parameter
+            case "decoupled":
+                shrink = decay
+            case "adamw":
+                shrink = rate * decay
+        kept = parameter - shrink * parameter if shrink else parameter
         match op.attrs["optimizer"]:
             case "sgd":
-                self._write(op, parameter - rate * gradient)
+                self._write(op, kept - rate * gradient)
             case "momentum":
                 velocity = constants["mu"] * states[0] + gradient
-                self._write(op, parameter - rate * velocity, velocity)
+                self._write(op, kept - rate * velocity, velocity)
+            case "nesterov":
+                velocity = constants["mu"] * states[0] + gradient
+                self._write(op, kept - rate * (gradient + constants["mu"] * velocity), velocity)
+            case "rmsprop":
+                square = constants["alpha"] * states[0] + (1 - constants["alpha"]) * gradient**2
+                self._write(op, kept - rate * gradient / (np.sqrt(square) + constants["eps"]), square)
             case "adam":
                 b1, b2, t = constants["beta1"], constants["beta2"], self.step + 1
                 m = b1 * states[0] + (1 - b1) * gradient
                 v = b2 * states[1] + (1 - b2) * gradient**2
                 root = np.sqrt(v / (1 - b2**t)) + constants["eps"]
-                self._write(op, parameter - rate * (m / (1 - b1**t)) / root, m, v)
+                self._write(op, kept - rate * (m / (1 - b1**t)) / root, m, v)
 
     def _requant(self, op: Op) -> None:
         (source,) = self._read(op)

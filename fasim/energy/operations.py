@@ -12,19 +12,34 @@ POOL                       ``k k - 1`` CMP per output
 ERROR                      ADD
 SLOPE                      tanh, sigmoid: MUL and ADD; relu: none (the mask is a sign)
 PROJECT, PROJECT_CONV      MAC as the layer they go through; ADD in their place where an operand is a sign or
-                           ternary; a scale other than 1: MUL per output
+                           ternary; a scale other than 1: MUL per output; a sign or ternary matrix: MUL per output
 SELECT                     none; a scale other than 1: MUL
 DELTA                      MUL for each factor after the first, the scale included if it is not 1; a mask is
                            an AND and costs nothing
 GRAD, GRAD_CONV            MAC: ``N I J``, and ``N * places * weights``
 GRAD_BIAS                  ADD for each element of delta; none at N = 1 without places, where it is delta itself
-UPDATE, float              MUL, ADD, DIV per parameter as :mod:`fasim.optimizers` says
+UPDATE, float              MUL, ADD, DIV per parameter as :mod:`fasim.optimizers` says; weight decay: MUL and ADD more
 UPDATE, fixed point        SHIFT and ADD per parameter, ADD if it rounds by RND, RND_CONV or STOCH, SAT: 2 CMP; with
                            STOCH also 32 RNG_BITS, for the shift changes with the learning rate
+NORM                       per element MAC (squares), 2 MUL, 3 ADD; per channel 3 DIV (mean, variance, root), 4 MUL, 2 ADD
+                           (running statistics, where they move)
+NORM_INFERENCE             folded per channel (2 DIV, 2 MUL, ADD), then MUL and ADD per element
+NORM_BACK                  per element MAC (projection on normal), 2 MUL, 3 ADD; per channel 2 DIV, MUL
+GRAD_GAIN                  MAC per element
+DROPOUT                    32 RNG_BITS and CMP per element; MUL if the scale is not 1
+MASK, SCALE                MUL per element if the scale is not 1 (a mask is an AND)
+AVERAGE_POOL               ``k k - 1`` ADD and MUL per output; AVERAGE_UNPOOL: MUL per output of the pooling
+RESIDUAL, PERTURB          ADD per element
+PROJECT_UP                 MAC: ``N J I``; MUL per output if the scale is not 1
+PROJECT_ELL, PROJECT_CSR   MAC (ADD for signs) for each non-zero and sample
+SELECT_ELL, SELECT_CSR     CMP of a place with the label for each non-zero and sample
+MEAN                       ADD for each signal after the first, MUL per output
+CLIP                       2 CMP; SQUARED_NORM: MAC per element; RESCALE: MUL per element, DIV
 LOOKUP                     LUT
 REQUANT                    SHIFT unless the shift is 0; ADD if it rounds away bits by RND, RND_CONV or STOCH,
                            with STOCH as many RNG_BITS as bits are rounded away; SAT: 2 CMP
 SIGN, UNPOOL               none
+any that reads generated   as many RNG_BITS as the shift register gives for what it reads, each time anew
 ========================== ==================================================================================
 
 At N = 1 the gradient of a dense layer is a product of two vectors that goes straight into the weights (GRAD with
@@ -36,11 +51,13 @@ is the first of its ADDs.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fasim import optimizers
+from fasim import feedback, optimizers
+from fasim.energy.traffic import elements_read
 from fasim.errors import ScheduleError
 from fasim.schedule import Op, Schedule, Tensor, Value
 from fasim.schedule import ops as kinds
@@ -111,7 +128,16 @@ class Counter:
         """
         op = self.schedule.ops[index]
         float32 = self.schedule[op.writes[0]].format is None
-        return [Operations(index, op.phase, op.layer, *row, float32) for row in self._rows(op) if row[1]]
+        rows = itertools.chain(self._rows(op), self._generated(op))
+        return [Operations(index, op.phase, op.layer, *row, float32) for row in rows if row[1]]
+
+    def _generated(self, op: Op) -> Iterator[_Row]:
+        """Count the random bits of the matrices that no memory holds."""
+        for value in op.reads:
+            tensor = self.schedule[value]
+            if tensor.storage == "generated" and tensor.draw is not None and tensor.draw.part not in ("index", "start"):
+                bits = feedback.parse(tensor.draw.family).generated_bits
+                yield RNG_BITS, bits * elements_read(self.schedule, op, value), 0, 0, 1
 
     def _rows(self, op: Op) -> Iterator[_Row]:
         read = [self.schedule[value] for value in op.reads]
@@ -123,6 +149,7 @@ class Counter:
             case kinds.PROJECT:
                 yield _sum(read, out, out.elements * read[1].shape[0])
                 yield from _scale(op, out)
+                yield from _magnitude(read[1], out)
             case kinds.PROJECT_CONV:
                 yield _sum(read, out, read[0].elements * math.prod(read[1].shape[1:]))
                 yield from _scale(op, out)
@@ -151,12 +178,25 @@ class Counter:
                 if len(read) == 2 and read[1].encoding != "mask":
                     yield MUL, out.elements, read[0].bits, read[1].bits, out.bits
                 yield from _scale(op, out)
+            case kinds.PROJECT_UP:
+                yield _sum(read, out, out.elements * math.prod(read[1].shape[1:]))
+                yield from _scale(op, out)
+            case kinds.PROJECT_ELL | kinds.PROJECT_CSR:
+                yield _sum(read[:2], out, read[0].shape[0] * read[1].elements)
+                yield from _scale(op, out)
+                yield from _magnitude(read[1], out)
+            case kinds.SELECT_ELL | kinds.SELECT_CSR:
+                places = read[2].bits
+                yield CMP, out.shape[0] * read[2].elements, places, places, places
+                yield from _scale(op, out)
             case kinds.UPDATE:
                 yield from self._update(op)
             case kinds.REQUANT:
                 yield from _requant(op, read[0], out)
             case kinds.SIGN | kinds.UNPOOL | kinds.GRAD_BIAS:
                 return
+            case _ if op.kind in PER_ELEMENT:
+                yield from _per_element(op, read, out)
             case _:
                 raise ScheduleError(f"op {op.kind} has no operation count; add it to fasim/energy/operations.py")
 
@@ -178,9 +218,62 @@ class Counter:
         optimizer = optimizers.get(op.attrs["optimizer"])
         on_deltas = rank_one and not optimizer.states
         scaled = parameter.shape[0] if on_deltas else size
-        yield MUL, optimizer.mul * scaled, bits, bits, bits
-        yield ADD, (optimizer.add - rank_one) * size, bits, bits, bits
+        decay_mul, decay_add = optimizers.decay_operations(op.attrs.get("decay", 0.0))
+        yield MUL, optimizer.mul * scaled + decay_mul * size, bits, bits, bits
+        yield ADD, (optimizer.add - rank_one + decay_add) * size, bits, bits, bits
         yield DIV, optimizer.div * size, bits, bits, bits
+
+
+# operations for each element of the first operand
+PER_ELEMENT: dict[str, tuple[tuple[str, int], ...]] = {
+    kinds.NORM: ((MAC, 1), (MUL, 2), (ADD, 3)),
+    kinds.NORM_INFERENCE: ((MUL, 1), (ADD, 1)),
+    kinds.NORM_BACK: ((MAC, 1), (MUL, 2), (ADD, 3)),
+    kinds.GRAD_GAIN: ((MAC, 1),),
+    kinds.DROPOUT: ((RNG_BITS, STOCHASTIC_WORD_BITS), (CMP, 1)),
+    kinds.MASK: (),
+    kinds.SCALE: (),
+    kinds.AVERAGE_POOL: (),
+    kinds.AVERAGE_UNPOOL: ((MUL, 1),),
+    kinds.RESIDUAL: ((ADD, 1),),
+    kinds.PERTURB: ((ADD, 1),),
+    kinds.MEAN: ((MUL, 1),),
+    kinds.CLIP: ((CMP, 2),),
+    kinds.SQUARED_NORM: (),
+    kinds.RESCALE: ((MUL, 1),),
+}
+
+
+def _per_element(op: Op, read: list[Tensor], out: Tensor) -> Iterator[_Row]:
+    """Count the element-wise ops that exist in float alone."""
+    size, bits = read[0].elements, read[0].bits
+    for kind, times in PER_ELEMENT[op.kind]:
+        yield (kind, times * size, 0, 0, 1) if kind == RNG_BITS else (kind, times * size, bits, bits, out.bits)
+    channels = read[0].shape[-1] if read[0].shape else 1
+    match op.kind:
+        case kinds.NORM:
+            moved = len(op.writes) == 5
+            yield DIV, 3 * channels, bits, bits, bits
+            yield MUL, 4 * channels * moved, bits, bits, bits
+            yield ADD, 2 * channels * moved, bits, bits, bits
+        case kinds.NORM_INFERENCE:
+            yield DIV, 2 * channels, bits, bits, bits
+            yield MUL, 2 * channels, bits, bits, bits
+            yield ADD, channels, bits, bits, bits
+        case kinds.NORM_BACK:
+            yield DIV, 2 * channels, bits, bits, bits
+            yield MUL, channels, bits, bits, bits
+        case kinds.DROPOUT | kinds.MASK | kinds.SCALE:
+            yield from _scale(op, out)
+        case kinds.AVERAGE_POOL:
+            yield ADD, out.elements * (op.attrs["kernel"] ** 2 - 1), bits, bits, bits
+            yield MUL, out.elements, bits, bits, bits
+        case kinds.MEAN:
+            yield ADD, (len(read) - 1) * size, bits, bits, bits
+        case kinds.SQUARED_NORM:
+            yield MAC, sum(tensor.elements for tensor in read), bits, bits, bits
+        case kinds.RESCALE:
+            yield DIV, 1, bits, bits, bits
 
 
 def _sum(read: list[Tensor], out: Tensor, terms: int) -> _Row:
@@ -191,6 +284,12 @@ def _sum(read: list[Tensor], out: Tensor, terms: int) -> _Row:
 
 def _scale(op: Op, out: Tensor) -> Iterator[_Row]:
     if op.attrs["scale"] != 1:
+        yield MUL, out.elements, out.bits, out.bits, out.bits
+
+
+def _magnitude(matrix: Tensor, out: Tensor) -> Iterator[_Row]:
+    """Count the one magnitude that all elements of a sign or ternary matrix share: a factor of each output."""
+    if matrix.encoding in ("sign", "ternary"):
         yield MUL, out.elements, out.bits, out.bits, out.bits
 
 

@@ -3,7 +3,8 @@
 The rules, the same for every learning rule:
 
 - Each op reads every operand once and writes every result once: perfect reuse inside an op.
-- Values of storage ``register`` have no traffic; look-up tables are charged as LUT operations; ``Op.scalars`` are free.
+- Values of storage ``register`` or ``generated`` have no traffic; look-up tables are charged as LUT operations;
+  ``Op.scalars`` are free.
 - Within one fusion group (``Op.group`` equal and not empty) a value that the group itself writes is not read again, and a
   value that several of its ops read is read once, by the first. What it writes is written, unless it is a register.
 - SELECT reads the rows that the labels choose: at most N of the K rows of its matrix, each once.
@@ -68,7 +69,7 @@ def transfers(schedule: Schedule, word_bits: int = WORD_BITS) -> list[Transfer]:
         here = at_hand[op.group] if op.group else set()
         for value in op.reads:
             if value not in here and _in_memory(schedule[value]):
-                move(index, op, schedule[value], _elements_read(schedule, op, value), False)
+                move(index, op, schedule[value], elements_read(schedule, op, value), False)
             here.add(value)
         for value in op.writes:
             if _in_memory(schedule[value]):
@@ -78,10 +79,11 @@ def transfers(schedule: Schedule, word_bits: int = WORD_BITS) -> list[Transfer]:
 
 
 def _in_memory(tensor: Tensor) -> bool:
-    return tensor.storage not in ("register", "table")
+    return tensor.storage not in ("register", "table", "generated")
 
 
-def _elements_read(schedule: Schedule, op: Op, value: Value) -> int:
+def elements_read(schedule: Schedule, op: Op, value: Value) -> int:
+    """Return how many elements of an operand an op reads."""
     tensor = schedule[value]
     if op.kind == kinds.SELECT and value == op.reads[1]:
         rows, *row = tensor.shape

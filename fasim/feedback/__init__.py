@@ -1,46 +1,37 @@
-"""Families of fixed feedback matrices.
+"""Families of fixed feedback matrices: dense, sparse, low-rank, coded, generated, shared.
 
-``uniform`` draws from +-sqrt(6 / J), J the units of the receiving layer (PyTorch's ``kaiming_uniform_`` of a (K, J)
-matrix, as the DRTP authors do; the fan is the hidden size, not the number of outputs). ``uniform:a`` draws from +-a.
+A family is a text, ``<base>[:<number>][+<modifier>[:<number>[:<number>]]]...``. With K outputs and J units of the receiving
+layer, bases are ``uniform`` (+-sqrt(6 / J), or ``uniform:a`` for +-a), ``kaiming`` (the same), ``nokland`` (+-1 / sqrt(J)),
+``gaussian[:std]``, ``crafton`` and ``b1`` .. ``b7``. Modifiers::
+
+    structure  +k:s          s outputs for each hidden unit
+               +block:b      groups of b units wired to one group of b outputs
+               +nm:n:m       n of every m consecutive outputs
+               +density:p    round(p K J) entries anywhere
+               +rank:r       a sum of r outer products
+    values     +sign         one magnitude
+               +ternary      one magnitude or 0
+               +pow2         powers of two
+    origin     +lfsr[:bits]  made by a shift register, not stored
+    sharing    +shared       every layer reads the first columns of one matrix
 """
 
 from __future__ import annotations
 
-import math
+from fasim.feedback.coding import CODE_BITS
+from fasim.feedback.dense import BASES
+from fasim.feedback.family import Family
+from fasim.feedback.generated import LFSR_TAPS, lfsr_integers, lfsr_state
+from fasim.feedback.grammar import MODIFIERS
+from fasim.feedback.parsing import parse
 
-import numpy as np
-
-from fasim.errors import ConfigError
-from fasim.rng import stream
-
-FAMILIES = ("uniform", "uniform:<a>")
-
-
-def bound(family: str, shape: tuple[int, ...]) -> float:
-    """Return the largest magnitude of a feedback matrix (K, J), or (K, R, S, C) for a convolution.
-
-    Raises
-    ------
-    ConfigError
-        If the family is unknown or its bound is not a positive number.
-    """
-    name, colon, value = family.partition(":")
-    if name != "uniform":
-        raise ConfigError(f"unknown feedback {family!r}: there are {', '.join(FAMILIES)}, such as uniform:0.5")
-    if not colon:
-        return math.sqrt(6 / math.prod(shape[1:]))
-    try:
-        given = float(value)
-    except ValueError:
-        given = math.nan
-    if not 0 < given < math.inf:
-        raise ConfigError(f"feedback {family!r}: the bound must be a positive number, such as uniform:0.5")
-    return given
-
-
-def draw(layer: int, shape: tuple[int, ...], limit: float, seed: int) -> np.ndarray:
-    """Return the feedback matrix into `layer` in float64, uniform in +-`limit`.
-
-    The stream is keyed by the receiving layer alone: with one hidden layer FA and DFA draw the same matrix.
-    """
-    return stream(seed, "feedback", layer).uniform(-limit, limit, shape)
+__all__ = [
+    "BASES",
+    "CODE_BITS",
+    "LFSR_TAPS",
+    "MODIFIERS",
+    "Family",
+    "lfsr_integers",
+    "lfsr_state",
+    "parse",
+]

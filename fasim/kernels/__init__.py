@@ -12,15 +12,20 @@
 
 from __future__ import annotations
 
+from fasim.kernels.adjust import clip, mean_of_three, mean_of_two, perturb, rescale, squared_norm
+from fasim.kernels.conv import conv_forward, conv_input_gradient, conv_weight_gradient
 from fasim.kernels.dense import (
     bias_gradient,
     dense_forward,
     load_labels,
     load_rows,
+    load_standard_rows,
     project_error,
     project_target,
+    project_up,
     weight_gradient,
 )
+from fasim.kernels.dropout import dropout
 from fasim.kernels.elementwise import (
     hidden_delta,
     linear,
@@ -28,6 +33,7 @@ from fasim.kernels.elementwise import (
     output_error,
     relu,
     relu_slope,
+    residual,
     sigmoid,
     sigmoid_slope,
     sign,
@@ -48,41 +54,72 @@ from fasim.kernels.integer import (
     sign_fixed,
     weight_gradient_fixed,
 )
-from fasim.kernels.optimize import adam, momentum, sgd
+from fasim.kernels.norm import batch_norm, batch_norm_backward, batch_norm_inference, gain_gradient
+from fasim.kernels.optimize import adam, momentum, nesterov, rmsprop, sgd
+from fasim.kernels.pool import average_pool, average_unpool, max_pool, max_pool_value, max_unpool
 from fasim.kernels.requantize import requantize
+from fasim.kernels.sparse import project_csr, project_ell, project_target_csr, project_target_ell
 from fasim.kernels.update import update_fixed
 
 __all__ = [
     "adam",
+    "average_pool",
+    "average_unpool",
+    "batch_norm",
+    "batch_norm_backward",
+    "batch_norm_inference",
     "bias_gradient",
     "bias_gradient_fixed",
+    "clip",
+    "conv_forward",
+    "conv_input_gradient",
+    "conv_weight_gradient",
     "copy_fixed",
     "dense_forward",
     "dense_forward_fixed",
+    "dropout",
+    "gain_gradient",
     "gather_rows",
     "hidden_delta",
     "linear",
     "linear_delta",
     "load_labels",
     "load_rows",
+    "load_standard_rows",
     "look_up",
+    "max_pool",
+    "max_pool_value",
+    "max_unpool",
+    "mean_of_three",
+    "mean_of_two",
     "momentum",
     "multiply_fixed",
+    "nesterov",
     "output_error",
     "output_error_fixed",
+    "perturb",
+    "project_csr",
+    "project_ell",
     "project_error",
     "project_error_fixed",
     "project_target",
+    "project_target_csr",
+    "project_target_ell",
     "project_target_fixed",
+    "project_up",
     "relu",
     "relu_slope",
     "requantize",
+    "rescale",
+    "residual",
+    "rmsprop",
     "sgd",
     "sigmoid",
     "sigmoid_slope",
     "sign",
     "sign_fixed",
     "softmax",
+    "squared_norm",
     "tanh",
     "tanh_slope",
     "update_fixed",

@@ -27,6 +27,25 @@ def load_rows(codes, order, scale, out):
 
 
 @kernel
+def load_standard_rows(codes, order, gain, offset, out):
+    """Gather the samples of one batch and standardise them.
+
+    ``out[n, i] = codes[order[n], i] * gain[i] + offset[i]``
+
+    Parameters
+    ----------
+    codes : uint8 or float32[samples, I]
+    order : int64[N]            rows to take
+    gain, offset : float32[I]
+    out : float32[N, I]         written
+    """
+    for n in range(out.shape[0]):
+        row = order[n]
+        for i in range(out.shape[1]):
+            out[n, i] = np.float32(codes[row, i]) * gain[i] + offset[i]
+
+
+@kernel
 def load_labels(labels, order, out):
     """Gather the labels of one batch: ``out[n] = labels[order[n]]``, int64[N]."""
     for n in range(out.shape[0]):
@@ -70,6 +89,28 @@ def project_error(signal, matrix, scale, out):
     Cost: N J K multiply-accumulates. Order of summation: BLAS's.
     """
     np.dot(signal, matrix, out)
+    if scale != np.float32(1.0):
+        for n in range(out.shape[0]):
+            for j in range(out.shape[1]):
+                out[n, j] *= scale
+
+
+@kernel
+def project_up(signal, matrix, scale, out):
+    """Send a signal forward through weights (IFA), or read a hidden layer out through its feedback (LAFS).
+
+    ``out[n, j] = scale * sum_i signal[n, i] * matrix[j, i]``
+
+    Parameters
+    ----------
+    signal : float32[N, I]  a delta of the layer below, or an activation
+    matrix : float32[J, I]  weights of the layer, or feedback (K, I)
+    scale : float32
+    out : float32[N, J]     written; may not overlap an input
+
+    Cost: N J I multiply-accumulates. Order of summation: BLAS's.
+    """
+    np.dot(signal, matrix.T, out)
     if scale != np.float32(1.0):
         for n in range(out.shape[0]):
             for j in range(out.shape[1]):

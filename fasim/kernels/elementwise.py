@@ -102,6 +102,14 @@ def output_error(output, label, out):
 
 
 @kernel
+def residual(output, target, out):
+    """Error at the output against given targets: ``out = output - target``, float32[N, K]."""
+    for n in range(out.shape[0]):
+        for k in range(out.shape[1]):
+            out[n, k] = output[n, k] - target[n, k]
+
+
+@kernel
 def sign(error, out):
     """``out = -1, 0 or 1`` by the sign of the error, float32[N, K]."""
     for n in range(out.shape[0]):

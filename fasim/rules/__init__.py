@@ -1,10 +1,16 @@
-"""The learning rules, one file each; every module here with a ``RULE`` is found by itself."""
+"""The learning rules, one file each; every module here with a ``RULE`` (or ``RULES``) is found by itself.
+
+Where a name is asked for, a :class:`Rule` of one's own will do. An installed package can add names: an entry point of the
+group ``fasim.rules`` names a Rule.
+"""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+from dataclasses import replace
 from functools import cache
+from importlib.metadata import entry_points
 
 from fasim.errors import ConfigError, unknown_name
 from fasim.fixedpoint import Datapath
@@ -14,27 +20,41 @@ from fasim.schedule import Builder, Schedule, StepSettings, fuse, lower, order, 
 
 __all__ = ["Rule", "evaluation_pass", "get", "names", "training_step"]
 
+ENTRY_POINTS = "fasim.rules"
+
 
 @cache
 def _rules() -> dict[str, Rule]:
     modules = (importlib.import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__))
-    rules = [module.RULE for module in modules if hasattr(module, "RULE")]
-    return {rule.name: rule for rule in sorted(rules, key=lambda rule: rule.place)}
+    rules: list[Rule] = []
+    for module in modules:
+        rules += getattr(module, "RULES", [])
+        rules += [module.RULE] if hasattr(module, "RULE") else []
+    rules.sort(key=lambda rule: rule.place)
+    found = {rule.name: rule for rule in rules}
+    for point in entry_points(group=ENTRY_POINTS):
+        rule = point.load()
+        if not isinstance(rule, Rule) or rule.name in found:
+            raise ConfigError(f"entry point {point.name}: {point.value} must be a Rule with a name that no other rule has")
+        found[rule.name] = rule
+    return found
 
 
 def names() -> list[str]:
-    """Return the names of all rules, backpropagation first."""
+    """Return the names of all rules, backpropagation first, those of other packages last."""
     return list(_rules())
 
 
-def get(name: str) -> Rule:
-    """Return a rule by name.
+def get(name: str | Rule) -> Rule:
+    """Return a rule by name; a rule is returned as it is.
 
     Raises
     ------
     ConfigError
         If there is no such rule; the message lists the names.
     """
+    if isinstance(name, Rule):
+        return name
     if name not in _rules():
         raise ConfigError(unknown_name("rule", name, names()))
     return _rules()[name]
@@ -42,7 +62,7 @@ def get(name: str) -> Rule:
 
 def training_step(
     network: Network,
-    rule: str,
+    rule: str | Rule,
     settings: StepSettings,
     datapath: Datapath | None = None,
     *,
@@ -54,7 +74,8 @@ def training_step(
     Parameters
     ----------
     network : Network
-    rule : str
+    rule : str or Rule
+        A name of :func:`names`, or a rule of one's own.
     settings : StepSettings
     datapath : Datapath or None
         None is float32.
@@ -80,6 +101,6 @@ def evaluation_pass(network: Network, settings: StepSettings, datapath: Datapath
     datapath : Datapath or None
     """
     builder = Builder(network, settings, "none")
-    builder.forward()
-    schedule = builder.schedule().only_forward()
+    builder.forward(training=False)
+    schedule = replace(builder.schedule(), pass_name="evaluation")
     return validate(schedule if datapath is None else lower(schedule, datapath))

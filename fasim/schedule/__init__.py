@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from fasim.schedule.builder import Builder, StepSettings
+from fasim.schedule.builder import Builder
 from fasim.schedule.fuse import FUSIONS, fuse
 from fasim.schedule.lifetimes import lifetimes, live_bytes, peak_bytes
+from fasim.schedule.locking import Locking, locking
 from fasim.schedule.lower import lower
 from fasim.schedule.order import ORDERS, dependencies, order
+from fasim.schedule.settings import StepSettings
 from fasim.schedule.validate import validate
-from fasim.schedule.values import CLASSES, PHASES, Op, Schedule, Tensor, Value
+from fasim.schedule.values import CLASSES, PHASES, Draw, Op, Schedule, Tensor, Value
 
 __all__ = [
     "CLASSES",
@@ -16,6 +18,8 @@ __all__ = [
     "ORDERS",
     "PHASES",
     "Builder",
+    "Draw",
+    "Locking",
     "Op",
     "Schedule",
     "StepSettings",
@@ -25,6 +29,7 @@ __all__ = [
     "fuse",
     "lifetimes",
     "live_bytes",
+    "locking",
     "lower",
     "order",
     "peak_bytes",

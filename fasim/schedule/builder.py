@@ -1,89 +1,35 @@
 """The one place where a training step is written down; a rule adds only the signal that enters each hidden segment.
 
 The builder emits forward ops, the output error, and - for a signal that a rule returns - the exact backward pass inside
-the segment (pooling, slope), the gradient and the update. Ops come out in a valid sequence; :mod:`fasim.schedule.order`
-decides when each really runs.
+the segment (:mod:`fasim.schedule.inside`), the gradient and the update (:mod:`fasim.schedule.learning`). Ops come out in a
+valid sequence; :mod:`fasim.schedule.order` decides when each really runs.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from fasim import feedback as families
-from fasim import losses, optimizers
-from fasim.errors import ConfigError, unknown_name
-from fasim.fixedpoint.format import Fixed
-from fasim.network import Conv2d, Network, Segment
+from fasim.errors import ConfigError
+from fasim.network import Conv2d, Dense, Network
 from fasim.schedule import ops as kinds
-from fasim.schedule.values import Op, Schedule, Tensor, Value
+from fasim.schedule.emitter import conv_attrs, weight_axes
+from fasim.schedule.matrices import Matrices
+from fasim.schedule.settings import StepSettings
+from fasim.schedule.values import Op, Schedule, Value
 
-HOOKS = ("pre_pool", "post_pool")
-LEARNING_RATE = "learning_rate"
 SIGN_OF_ERROR = "sign"
 
 
-@dataclass(frozen=True)
-class StepSettings:
-    """Everything besides network and rule that shapes a training step.
-
-    Parameters
-    ----------
-    batch_size : int
-        N, samples per step.
-    loss, reduction : str
-        See :mod:`fasim.losses`.
-    error_scale : str
-        What direct feedback transports: ``loss_gradient`` (delta of the output layer, as backpropagation would) or ``raw``
-        (``output - target``, as the DRTP authors' code does; under ``mean`` the hidden gradients are then N or N K times
-        larger than the output's).
-    optimizer : str
-        See :mod:`fasim.optimizers`.
-    hook : str
-        Where direct feedback enters a segment that pools: ``pre_pool`` or ``post_pool``.
-    feedback : str
-        Family of the feedback matrices, see :mod:`fasim.feedback`.
-    """
-
-    batch_size: int = 32
-    loss: str = "bce"
-    reduction: str = "sum"
-    error_scale: str = "loss_gradient"
-    optimizer: str = "sgd"
-    hook: str = "pre_pool"
-    feedback: str = "uniform"
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ConfigError(f"batch size {self.batch_size}: at least 1 sample per step is needed")
-        for what, given, known in (
-            ("loss", self.loss, losses.LOSSES),
-            ("optimizer", self.optimizer, optimizers.OPTIMIZERS),
-            ("reduction", self.reduction, losses.REDUCTIONS),
-            ("error scale", self.error_scale, losses.ERROR_SCALES),
-            ("hook", self.hook, HOOKS),
-        ):
-            if given not in known:
-                raise ConfigError(unknown_name(what, given, known))
-
-
-class Builder:
+class Builder(Matrices):
     """Emits the ops of one training step; rules call the methods below ``# what rules use``."""
 
     def __init__(self, network: Network, settings: StepSettings, rule: str) -> None:
-        if network.batch_norm or network.dropout:
-            given = "batch_norm" if network.batch_norm else "dropout"
-            raise ConfigError(f"network option {given} has no training step yet; set batch_norm = False and dropout = 0")
-        self.network = network
-        self.settings = settings
-        self.loss = losses.get(settings.loss, network.output)
-        self.optimizer = optimizers.get(settings.optimizer)
-        self.rule = rule
-        self.tensors: dict[str, Tensor] = {}
-        self.ops: list[Op] = []
+        super().__init__(network, settings, rule)
         self._error: Value | None = None
         self._delta: dict[int, Value] = {}
+        self._at_activation: set[Value] = set()
         self._scale = self.loss.scale(settings.reduction, settings.batch_size, network.outputs)
 
     # --- what rules use -------------------------------------------------------------------------------------------
@@ -104,15 +50,15 @@ class Builder:
     def output_signal(self) -> Value:
         """Return what direct feedback transports: the output delta, or the raw error."""
         assert self._error is not None
-        return self._error if self.settings.error_scale == "raw" else self._delta[len(self.network.segments)]
+        return self._error if self.settings.error_scale == "raw" else self._delta[self.last]
 
     def sign_of_error(self) -> Value:
         """Return the sign of ``output - target``, computed once for all layers."""
         assert self._error is not None
         if SIGN_OF_ERROR not in self.tensors:
             shape = (self.settings.batch_size, self.outputs)
-            value = self._tensor(SIGN_OF_ERROR, "error", "NK", shape, encoding="ternary")
-            self._emit(kinds.SIGN, (self._error,), (value,), "error", len(self.network.segments))
+            value = self.tensor(SIGN_OF_ERROR, "error", "NK", shape, encoding="ternary")
+            self.emit(kinds.SIGN, (self._error,), (value,), "error", self.last)
         return Value(SIGN_OF_ERROR)
 
     @property
@@ -120,229 +66,236 @@ class Builder:
         """Factor of signs and targets that stand in for the output delta."""
         return 1.0 if self.settings.error_scale == "raw" else self._scale
 
+    @property
+    def local_scale(self) -> float:
+        """Factor of a hidden layer's own error: its cross-entropy is summed over the batch, or averaged."""
+        settings = self.settings
+        return 1.0 if settings.reduction == "sum" or settings.error_scale == "raw" else 1.0 / settings.batch_size
+
+    def local_error(self, layer: int) -> Value:
+        """Return ``softmax(act @ feedback.T) - target``: a layer's own guess through its fixed feedback, and its error."""
+        self._needs_labels()
+        if f"local_error.{layer}" not in self.tensors:
+            shape = (self.settings.batch_size, self.outputs)
+            score, guess, error = (
+                self.tensor(f"{name}.{layer}", "error", "NK", shape) for name in ("score", "guess", "local_error")
+            )
+            self.emit(
+                kinds.PROJECT_UP,
+                (self._hook(layer), self.plain(self.feedback(layer))),
+                (score,),
+                "error",
+                layer,
+                {"scale": 1.0},
+            )
+            self.emit(kinds.ACTIVATE, (score,), (guess,), "error", layer, {"function": "softmax"})
+            self.emit(kinds.ERROR, (guess, Value("label")), (error,), "error", layer)
+        return Value(f"local_error.{layer}")
+
     def feedback(self, layer: int) -> Value:
         """Feedback matrix (K, units) from the outputs to a hidden layer, at the segment's hook."""
-        return self._feedback(layer, "KJ", (self.outputs, self._hook_size(layer)))
+        return self.matrix("feedback", layer, "KJ", (self.outputs, self.hook_size(layer)), direct=True)
 
-    def layered_feedback(self, layer: int) -> Value:
+    def layered_feedback(self, layer: int, name: str = "feedback") -> Value:
         """Feedback into a hidden layer in the shape of the next layer's weights."""
-        above = self.network.segments[layer]
-        return self._feedback(layer, _weight_axes(above, "KJ"), above.weight_shape)
+        above = self.segment(layer + 1)
+        return self.matrix(name, layer, weight_axes(above, "KJ"), above.weight_shape)
 
-    def project(self, signal: Value, matrix: Value, layer: int, *, direct: bool = False, scale: float = 1.0) -> Value:
-        """Bring a signal through a matrix to the outputs of a hidden layer.
+    def feedback_below(self, layer: int) -> Value:
+        """Feedback (units of the layer below, units) into a hidden layer."""
+        self.needs_dense()
+        return self.matrix("feedback_below", layer, "KJ", (self.segment(layer - 1).out_size, self.hook_size(layer)))
+
+    def project(
+        self,
+        signal: Value,
+        matrix: Value,
+        layer: int,
+        *,
+        direct: bool = False,
+        scale: float = 1.0,
+        name: str = "signal",
+    ) -> Value:
+        """Bring a signal through a matrix to the outputs of a layer.
 
         ``signal.layer = scale * signal @ matrix``. A layered transport goes through the layer above (its weights or
-        feedback of their shape, a transposed convolution where that layer is one); a direct one through (K, units).
+        feedback of their shape, a transposed convolution where that layer is one) and arrives at the segment's end; a
+        direct one goes through (K, units) and arrives at the hook.
         """
-        segment, above = self.network.segments[layer - 1], self.network.segments[layer]
         attrs: dict[str, Any] = {"scale": scale}
-        kind, size = kinds.PROJECT, self._hook_size(layer) if direct else segment.out_size
-        if not direct and isinstance(above.layer, Conv2d):
-            kind = kinds.PROJECT_CONV
-            attrs |= _conv_attrs(above)
-        out = self._signal(layer, size)
-        self._emit(kind, (signal, matrix), (out,), "error", layer, attrs)
+        if direct:
+            out = self._signal(name, layer, self.hook_size(layer), hooked=True)
+            return self.through(signal, matrix, out, layer, attrs)
+        above = self.segment(layer + 1)
+        size = self.segment(layer).out_size if layer else self.network.inputs
+        out = self._signal(name, layer, size)
+        if not isinstance(above.layer, Conv2d):
+            return self.through(signal, matrix, out, layer, attrs)
+        attrs |= conv_attrs(above) | {"in_shape": above.in_shape}
+        self.emit(kinds.PROJECT_CONV, (signal, self.plain(matrix)), (out,), "error", layer, attrs)
+        return out
+
+    def project_up(self, signal: Value, matrix: Value, layer: int) -> Value:
+        """Send a signal forward through a layer's weights to its end, as activations travel: ``signal @ matrix.T``."""
+        self.needs_dense()
+        out = self._signal("signal", layer, self.segment(layer).out_size)
+        self.emit(kinds.PROJECT_UP, (signal, matrix), (out,), "error", layer, {"scale": 1.0})
         return out
 
     def select(self, matrix: Value, layer: int, *, scale: float = 1.0) -> Value:
         """Fetch the row of a direct feedback matrix that belongs to each sample's label: no product at all."""
-        out = self._signal(layer, self._hook_size(layer))
-        self._emit(kinds.SELECT, (Value("label"), matrix), (out,), "error", layer, {"scale": scale})
+        self._needs_labels()
+        out = self._signal("signal", layer, self.hook_size(layer), hooked=True)
+        return self.through(None, matrix, out, layer, {"scale": scale})
+
+    def mean(self, signals: list[Value], layer: int) -> Value:
+        """Return the element-wise mean of signals into a layer, all brought to where direct feedback arrives."""
+        if len(signals) == 1:
+            return signals[0]
+        at_activation = any(signal in self._at_activation for signal in signals)
+        if at_activation:
+            signals = [s if s in self._at_activation else self.to_activation(layer, s) for s in signals]
+        out = self._signal("signal", layer, self.tensors[signals[0].tensor].elements // self.settings.batch_size)
+        if at_activation:
+            self._at_activation.add(out)
+        self.emit(kinds.MEAN, tuple(signals), (out,), "error", layer, {"scale": 1.0 / len(signals)})
         return out
+
+    def direct_delta(self, layer: int, signal: Value) -> Value:
+        """Return the delta that a signal alone would give a layer, emitted once, without training the layer."""
+        emit = partial(self.to_preact, layer, name="direct_delta")
+        return self.once(f"direct_delta.{layer}", lambda: emit(self._inside(layer, signal)))
+
+    def learn_layered_feedback(self, layer: int) -> None:
+        """Let feedback of the shape of the next layer's weights follow the gradient of those weights."""
+        gradient = self.weight_gradient(layer + 1, self._delta[layer + 1])
+        self.update(self.learnable(self.layered_feedback(layer)), gradient, "feedback", layer)
+
+    def learn_direct_feedback(self, layer: int) -> None:
+        """Let direct feedback follow ``delta.L.T @ act``, act that of the layer it feeds, at the hook."""
+        feedback = self.learnable(self.feedback(layer))
+        gradient = self.feedback_gradient(layer, self._delta[self.last], self._hook(layer))
+        self.update(feedback, gradient, "feedback", layer)
+
+    def once(self, name: str, emit: Callable[[], Value]) -> Value:
+        """Return the value of this name, emitted by the first who asks."""
+        return Value(name) if name in self.tensors else emit()
+
+    def is_conv(self, layer: int) -> bool:
+        """Tell whether a layer is a convolution."""
+        return isinstance(self.segment(layer).layer, Conv2d)
+
+    def needs_dense(self) -> None:
+        """Refuse convolutions, for a rule that is stated for dense layers only."""
+        if not all(isinstance(layer, Dense) for layer in self.network.layers):
+            raise ConfigError(
+                f"rule {self.rule} is stated for dense layers, but the network is {self.network}; use dense layers or "
+                "another rule"
+            )
 
     # --- the step --------------------------------------------------------------------------------------------------
 
-    def forward(self) -> None:
-        """Emit the forward pass of all segments."""
-        batch = self.settings.batch_size
-        first = self.network.segments[0]
-        self._tensor("act.0", "act", _map_axes(first.in_shape), (batch, *first.in_shape), storage="input")
-        bits = max(1, math.ceil(math.log2(self.outputs)))
-        label = Fixed(bits, 0, signed=False)
-        self._tensor("label", "label", "N", (batch,), storage="input", format=label)
-        self._tensor(LEARNING_RATE, "scalar", "", (), storage="input")
-        for segment in self.network.segments:
-            self._segment_forward(segment)
+    def forward(self, *, training: bool = True) -> None:
+        """Emit the forward pass of all segments, after the fast gradient sign pass if there is one."""
+        if training and self.settings.fgsm:
+            self._adversary()
+        else:
+            self.given()
+        self.segments_forward(training=training)
 
     def output_error(self) -> None:
         """Emit the error and the exact delta of the output layer, then its gradient and update."""
-        last = self.network.segments[-1]
-        shape = (self.settings.batch_size, self.outputs)
-        self._error = self._tensor("error", "error", "NK", shape)
-        self._emit(kinds.ERROR, (Value("output"), Value("label")), (self._error,), "error", last.index)
-        slope = self._slope(last) if self.loss.keeps_slope else None
-        if slope is None and self._scale == 1.0:
-            self._delta[last.index] = self._error
-        else:
-            self._emit_delta(last, self._error, slope, self._scale)
-        self._update_layer(last)
+        self._error, self._delta[self.last] = self._output_delta()
+        self._train(self.last)
 
     def backward(self, layer: int, signal: Value) -> None:
-        """Emit the exact backward pass inside a hidden segment for a signal at its output, its gradient and update."""
-        segment = self.network.segments[layer - 1]
-        if segment.pool is not None and self.tensors[signal.tensor].elements != self._map_elements(segment):
-            unpooled = self._tensor(
-                f"unpooled.{layer}",
-                "signal",
-                "NHWC",
-                (self.settings.batch_size, *segment.map_shape),
-            )
-            index = Value(f"pool_index.{layer}")
-            self._emit(kinds.UNPOOL, (signal, index), (unpooled,), "error", layer)
-            signal = unpooled
-        self._emit_delta(segment, signal, self._slope(segment), 1.0)
-        self._update_layer(segment)
+        """Emit the exact backward pass inside a hidden segment for a signal that enters it, its gradient and update."""
+        self._delta[layer] = self.to_preact(layer, self._inside(layer, signal))
+        self._train(layer)
+
+    def local_deltas(self) -> None:
+        """Emit, beside each delta of the rule, what backpropagation makes of the rule's delta one layer above."""
+        for layer in range(self.last - 1, 0, -1):
+            if layer + 1 in self._delta:
+                with self.names(error="local."):
+                    signal = self.project(self._delta[layer + 1], self.weight(layer + 1), layer)
+                    self.to_preact(layer, self.to_activation(layer, signal))
 
     def schedule(self) -> Schedule:
-        """Return what has been emitted, without places of maxima that no signal needs (feedback before pooling)."""
-        read = {value for op in self.ops for value in op.reads}
-        unread = {op.writes[1] for op in self.ops if op.kind == kinds.POOL} - read
-        ops = tuple(replace(op, writes=tuple(value for value in op.writes if value not in unread)) for op in self.ops)
-        tensors = {name: tensor for name, tensor in self.tensors.items() if Value(name) not in unread}
-        return Schedule(tensors, ops, self.settings.batch_size, str(self.network), self.rule)
+        """Return what has been emitted, without what no update needs (such as places of maxima under a pre_pool hook)."""
+        self.finish_clipping()
+        whole = Schedule(self.tensors, tuple(self.ops), self.settings.batch_size, str(self.network), self.rule)
+        return whole.needed_for(_is_result)
 
     # --- details ---------------------------------------------------------------------------------------------------
 
-    def _segment_forward(self, segment: Segment) -> None:
-        layer, batch = segment.index, self.settings.batch_size
-        last = layer == len(self.network.segments)
-        axes = _map_axes(segment.map_shape)
-        weight = self._tensor(
-            f"weight.{layer}",
-            "weight",
-            _weight_axes(segment, "JI"),
-            segment.weight_shape,
-            storage="state",
-        )
-        bias = self._tensor(f"bias.{layer}", "bias", "J", segment.weight_shape[:1], storage="state")
-        preact = self._tensor(f"preact.{layer}", "preact", axes, (batch, *segment.map_shape))
-        act = Value(f"act.{layer - 1}")
-        conv = isinstance(segment.layer, Conv2d)
-        self._emit(
-            kinds.CONV if conv else kinds.DENSE,
-            (act, weight, bias),
-            (preact,),
-            "forward",
-            layer,
-            _conv_attrs(segment) if conv else {},
-        )
-        name, cls = ("output", "output") if last else (f"act.{layer}", "act")
-        if segment.pool is not None:
-            name, cls = f"map.{layer}", "map"
-        active = self._tensor(name, cls, axes, (batch, *segment.map_shape))
-        self._emit(kinds.ACTIVATE, (preact,), (active,), "forward", layer, {"function": segment.activation})
-        if segment.pool is not None:
-            shape = (batch, *segment.out_shape)
-            pooled = self._tensor(f"act.{layer}", "act", "NHWC", shape)
-            kernel, stride = segment.pool.kernel, segment.pool.stride
-            places = Fixed(max(1, math.ceil(math.log2(kernel * kernel))), 0, signed=False)
-            index = self._tensor(f"pool_index.{layer}", "slope", "NHWC", shape, format=places)
-            attrs = {"kernel": kernel, "stride": stride}
-            self._emit(kinds.POOL, (active,), (pooled, index), "forward", layer, attrs)
+    def _adversary(self) -> None:
+        """Emit true backpropagation of the clean batch down to its inputs, and the batch moved against it."""
+        with self.names(forward="clean.", error="clean."):
+            self.given()
+            self.segments_forward()
+            _, delta = self._output_delta()
+            for layer in range(self.last - 1, -1, -1):
+                signal = self.project(delta, self.weight(layer + 1), layer)
+                if layer:
+                    delta = self.to_preact(layer, self.to_activation(layer, signal))
+            if self.network.input_dropout:
+                signal = self.through_mask(0, signal, self.network.input_shape, self.network.input_dropout)
+        clean = self.tensors["clean.act.0"]
+        moved = self.tensor("act.0", "act", clean.axes, clean.shape)
+        self.emit(kinds.PERTURB, (Value(clean.name), signal), (moved,), "forward", 1, {"eps": self.settings.fgsm})
 
-    def _active(self, segment: Segment) -> Value:
-        """Return the activation before pooling, from which the slope follows."""
-        if segment.pool is not None:
-            return Value(f"map.{segment.index}")
-        return Value("output" if segment.index == len(self.network.segments) else f"act.{segment.index}")
+    def _output_delta(self) -> tuple[Value, Value]:
+        """Emit error and exact delta of the output layer."""
+        output, shape = Value(self.ahead("output")), (self.settings.batch_size, self.outputs)
+        error = self.tensor(self.back("error"), "error", "NK", shape)
+        match self.settings.target:
+            case "label":
+                self.emit(kinds.ERROR, (output, Value("label")), (error,), "error", self.last)
+            case "value":
+                self.emit(kinds.RESIDUAL, (output, Value("target")), (error,), "error", self.last)
+            case _:
+                clean = Value("clean.act.0" if "clean.act.0" in self.tensors else "act.0")
+                self._same_size(clean)
+                self.emit(kinds.RESIDUAL, (output, clean), (error,), "error", self.last)
+        keeps_slope = self.loss.keeps_slope and self.segment(self.last).activation != "linear"
+        if not keeps_slope and self._scale == 1.0:
+            return error, error
+        return error, self.to_preact(self.last, error, slope=keeps_slope, scale=self._scale)
 
-    def _slope(self, segment: Segment) -> Value | None:
-        if segment.activation == "linear":
-            return None
-        encoding = "mask" if segment.activation == "relu" else "dense"
-        shape = (self.settings.batch_size, *segment.map_shape)
-        axes = _map_axes(segment.map_shape)
-        slope = self._tensor(f"slope.{segment.index}", "slope", axes, shape, encoding=encoding)
-        attrs = {"function": segment.activation}
-        self._emit(kinds.SLOPE, (self._active(segment),), (slope,), "error", segment.index, attrs)
-        return slope
-
-    def _emit_delta(self, segment: Segment, signal: Value, slope: Value | None, scale: float) -> None:
-        shape = (self.settings.batch_size, *segment.map_shape)
-        delta = self._tensor(f"delta.{segment.index}", "delta", _map_axes(segment.map_shape), shape)
-        reads = (signal,) if slope is None else (signal, slope)
-        self._emit(kinds.DELTA, reads, (delta,), "error", segment.index, {"scale": scale})
-        self._delta[segment.index] = delta
-
-    def _update_layer(self, segment: Segment) -> None:
-        """Emit gradient and update of a layer's weight and bias from its delta."""
-        layer, delta = segment.index, self._delta[segment.index]
-        conv = isinstance(segment.layer, Conv2d)
-        for group in ("weight", "bias"):
-            parameter = self.tensors[f"{group}.{layer}"]
-            gradient = self._tensor(f"gradient.{parameter.name}", "gradient", parameter.axes, parameter.shape)
-            # At N = 1 the gradient of a dense layer is the rank-1 product of two vectors that are at hand, its bias
-            # gradient is delta itself: the update makes them on the fly. Any other gradient is a sum over samples (or
-            # places) and must be kept.
-            attrs = {"materialised": conv or self.settings.batch_size > 1}
-            if group == "bias":
-                self._emit(kinds.GRAD_BIAS, (delta,), (gradient,), "gradient", layer, attrs)
-            else:
-                kind = kinds.GRAD_CONV if conv else kinds.GRAD
-                attrs |= _conv_attrs(segment) if conv else {}
-                self._emit(kind, (delta, Value(f"act.{layer - 1}")), (gradient,), "gradient", layer, attrs)
-            if not attrs["materialised"]:
-                self.tensors[gradient.tensor] = replace(self.tensors[gradient.tensor], storage="register")
-            states = [
-                self._tensor(
-                    f"{state}.{parameter.name}",
-                    "state",
-                    parameter.axes,
-                    parameter.shape,
-                    storage="state",
-                )
-                for state in self.optimizer.states
-            ]
-            self._emit(
-                kinds.UPDATE,
-                (Value(parameter.name), gradient, *states),
-                (Value(parameter.name, 1), *(Value(state.tensor, 1) for state in states)),
-                "update",
-                layer,
-                {"optimizer": self.optimizer.name, "group": group},
-                (Value(LEARNING_RATE),),
+    def _same_size(self, given: Value) -> None:
+        inputs = self.tensors[given.tensor].elements // self.settings.batch_size
+        if inputs != self.outputs:
+            raise ConfigError(
+                f"network {self.network}: an auto-encoder gives back its inputs, but {inputs} inputs meet {self.outputs} "
+                "outputs; make both the same"
             )
 
-    def _hook_size(self, layer: int) -> int:
-        segment = self.network.segments[layer - 1]
-        return segment.map_size if self.settings.hook == "pre_pool" else segment.out_size
+    def _train(self, layer: int) -> None:
+        if layer not in self.settings.frozen(self.network):
+            self.update_layer(layer, self._delta[layer])
 
-    def _map_elements(self, segment: Segment) -> int:
-        return self.settings.batch_size * segment.map_size
+    def _inside(self, layer: int, signal: Value) -> Value:
+        return signal if signal in self._at_activation else self.to_activation(layer, signal)
 
-    def _signal(self, layer: int, size: int) -> Value:
-        return self._tensor(f"signal.{layer}", "signal", "NJ", (self.settings.batch_size, size))
+    def _hook(self, layer: int) -> Value:
+        """Return the activation of a hidden layer where direct feedback arrives."""
+        return self.active(layer) if self.settings.hook == "pre_pool" else Value(self.ahead(f"act.{layer}"))
 
-    def _feedback(self, layer: int, axes: str, shape: tuple[int, ...]) -> Value:
-        bound = families.bound(self.settings.feedback, shape)
-        return self._tensor(f"feedback.{layer}", "feedback", axes, shape, storage="state", bound=bound)
+    def _signal(self, name: str, layer: int, size: int, *, hooked: bool = False) -> Value:
+        value = self.tensor(self.back(f"{name}.{layer}"), "signal", "NJ", (self.settings.batch_size, size))
+        if hooked and self.settings.hook == "pre_pool":
+            self._at_activation.add(value)
+        return value
 
-    def _tensor(self, name: str, cls: str, axes: str, shape: tuple[int, ...], **options: Any) -> Value:  # noqa: ANN401
-        self.tensors[name] = Tensor(name, cls, axes, shape, **options)
-        return Value(name)
-
-    def _emit(
-        self,
-        kind: str,
-        reads: tuple[Value, ...],
-        writes: tuple[Value, ...],
-        phase: str,
-        layer: int,
-        attrs: dict[str, Any] | None = None,
-        scalars: tuple[Value, ...] = (),
-    ) -> None:
-        self.ops.append(Op(kind, reads, writes, phase, layer, attrs or {}, scalars))
+    def _needs_labels(self) -> None:
+        if self.settings.target != "label":
+            raise ConfigError(
+                f"rule {self.rule} needs labels, but the target is the {self.settings.target}; use a rule that transports "
+                "the error"
+            )
 
 
-def _map_axes(shape: tuple[int, ...]) -> str:
-    return "NHWC" if len(shape) == 3 else "NJ"
-
-
-def _weight_axes(segment: Segment, dense: str) -> str:
-    return "JRSC" if isinstance(segment.layer, Conv2d) else dense
-
-
-def _conv_attrs(segment: Segment) -> dict[str, Any]:
-    assert isinstance(segment.layer, Conv2d)
-    return {"stride": segment.layer.stride, "padding": segment.layer.padding}
+def _is_result(op: Op) -> bool:
+    """Tell whether an op is what a step is run for: it changes the state, or gives the output."""
+    return any(value.version > 0 or value.tensor == "output" for value in op.writes)

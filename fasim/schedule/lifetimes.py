@@ -27,8 +27,10 @@ def lifetimes(schedule: Schedule) -> list[Lifetime]:
     last: dict[str, int] = {}
     for index, op in enumerate(schedule.ops):
         for value in (*op.reads, *op.writes, *op.scalars):
-            first.setdefault(value.tensor, index)
-            last[value.tensor] = index
+            # a slice of a shared matrix stands for the whole matrix
+            name = schedule[value].view or value.tensor
+            first.setdefault(name, index)
+            last[name] = index
     end = len(schedule.ops) - 1
     result = []
     for name in first:

@@ -17,7 +17,8 @@ from fasim.errors import FormatError
 from fasim.fixedpoint.datapath import Cast, Datapath
 from fasim.fixedpoint.format import Fixed
 from fasim.schedule import ops as kinds
-from fasim.schedule.builder import LEARNING_RATE, SIGN_OF_ERROR
+from fasim.schedule.builder import SIGN_OF_ERROR
+from fasim.schedule.emitter import LEARNING_RATE
 from fasim.schedule.values import Op, Schedule, Tensor, Value
 
 LEARNING_SHIFT = "learning_shift"
@@ -111,8 +112,13 @@ class _Lowering:
                 self._gradient(op)
             case kinds.UPDATE:
                 self._update(op)
-            case _:
+            case kinds.POOL | kinds.SIGN:
                 self.ops.append(op)
+            case _:
+                raise FormatError(
+                    f"datapath {self.datapath.name}: {op.kind} of rule {self.schedule.rule} on {self.schedule.network} has "
+                    "no fixed-point form yet; use the datapath float32 alone"
+                )
 
     def _fixed(self, value: Value) -> Fixed:
         fmt = self.tensors[value.tensor].format
@@ -252,6 +258,11 @@ class _Lowering:
         if op.attrs["optimizer"] != "sgd":
             raise FormatError(
                 f"datapath {self.datapath.name}: optimizer {op.attrs['optimizer']} has no fixed-point form yet; use sgd"
+            )
+        if op.attrs["group"] == "feedback" or op.attrs.get("decay"):
+            what = "feedback that learns" if op.attrs["group"] == "feedback" else "weight decay"
+            raise FormatError(
+                f"datapath {self.datapath.name}: {what} has no fixed-point form yet; use the datapath float32 alone"
             )
         parameter, gradient = op.reads
         new = op.writes[0]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fasim.schedule import ops as kinds
 from fasim.schedule.lifetimes import live_bytes, peak_bytes
-from fasim.schedule.order import ancestors, dependencies
+from fasim.schedule.locking import locking
+from fasim.schedule.order import dependencies
 from fasim.schedule.values import Op, Schedule
 
 
@@ -45,25 +46,17 @@ def lines(schedule: Schedule) -> list[str]:
 
 def properties(schedule: Schedule) -> list[str]:
     """Return what follows from the dependencies and lifetimes: locking, weight transport, memory."""
-    last = max(op.layer for op in schedule.ops)
-    hidden = [op for op in schedule.find(kinds.UPDATE) if op.attrs["group"] == "weight" and op.layer < last]
-    needs = ancestors(schedule)
-    error = {index for index, op in enumerate(schedule.ops) if op.kind == kinds.ERROR}
-    waits = [op for index, op in enumerate(schedule.ops) if op in hidden and needs[index] & error]
-    deltas = {index: op.layer for index, op in enumerate(schedule.ops) if op.kind == kinds.DELTA and op.layer < last}
-    chained = [
-        layer for index, layer in deltas.items() if any(deltas[other] > layer for other in needs[index] & deltas.keys())
-    ]
+    trained, update_locked, backward_locked = locking(schedule)
     transport = [
         op
         for op in schedule.ops
         if op.kind in (kinds.PROJECT, kinds.PROJECT_CONV) and schedule[op.reads[1]].cls == "weight"
     ]
-    feedback = schedule.of_class("feedback")
+    feedback = [t for t in schedule.of_class("feedback") if not t.view and t.draw and t.draw.part not in ("index", "start")]
     return [
-        f"hidden layers trained: {len(hidden)}",
-        f"update-locked (wait for the output error): {len(waits)} of {len(hidden)}",
-        f"backward-locked (wait for the delta of a hidden layer above): {len(chained)} of {len(hidden)}",
+        f"hidden layers trained: {len(trained)}",
+        f"update-locked (wait for the output error): {len(update_locked)} of {len(trained)}",
+        f"backward-locked (wait for the delta of a hidden layer above): {len(backward_locked)} of {len(trained)}",
         f"layers that read weights transposed: {len(transport)}",
         f"feedback matrices: {len(feedback)}, {sum(tensor.elements for tensor in feedback)} elements",
         f"peak of live bytes: {peak_bytes(schedule, 'act'):.0f} of activations, {peak_bytes(schedule):.0f} of everything",

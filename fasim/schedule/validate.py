@@ -7,7 +7,7 @@ from fasim.optimizers import PARAMETER_GROUPS
 from fasim.schedule import ops as kinds
 from fasim.schedule.values import CLASSES, PHASES, STORAGES, Op, Schedule, Value
 
-GIVEN = ("state", "input", "table")
+GIVEN = ("state", "input", "table", "generated")
 
 
 def validate(schedule: Schedule) -> Schedule:
@@ -41,8 +41,10 @@ def validate(schedule: Schedule) -> Schedule:
             if value.version != expected:
                 raise ScheduleError(f"op {index} {op.kind} writes {value}, but version {expected} comes next")
             current[value.tensor] = value.version
-        if op.site and op.kind not in (kinds.REQUANT, kinds.UPDATE):
-            raise ScheduleError(f"op {index} {op.kind}: has the site {op.site!r}, but only casts and updates have one")
+        if op.site and op.kind not in (kinds.REQUANT, kinds.UPDATE, kinds.DROPOUT):
+            raise ScheduleError(
+                f"op {index} {op.kind}: has the site {op.site!r}, but only casts, updates and dropout have one"
+            )
         if op.site in sites:
             raise ScheduleError(f"op {index} {op.kind}: site {op.site!r} is used twice")
         if op.site:
@@ -58,6 +60,8 @@ def _state(current: dict[str, int], value: Value) -> str:
 
 
 def _check_operands(schedule: Schedule, index: int, op: Op) -> None:
+    if op.kind == kinds.SQUARED_NORM:
+        return
     if op.kind not in kinds.ARITY:
         raise ScheduleError(f"op {index}: kind {op.kind!r} is not known")
     reads, writes = kinds.ARITY[op.kind]
@@ -87,6 +91,12 @@ def _check_shapes(schedule: Schedule, index: int, op: Op) -> None:
         case kinds.PROJECT:
             signal, matrix = read
             good = signal[1] == matrix[0] and wrote[0] == (signal[0], matrix[1])
+        case kinds.PROJECT_UP:
+            signal, matrix = read
+            good = signal[1] == matrix[1] and wrote[0] == (signal[0], matrix[0])
+        case kinds.PROJECT_ELL | kinds.PROJECT_CSR | kinds.SELECT_ELL | kinds.SELECT_CSR:
+            units = read[1][0] if len(read) == 3 else read[3][0] - 1
+            good = wrote[0] == (read[0][0], units) and read[1] == read[2]
         case kinds.ERROR:
             output, label = read
             good = wrote[0] == output and label == (output[0], 1)
@@ -98,9 +108,11 @@ def _check_shapes(schedule: Schedule, index: int, op: Op) -> None:
         case kinds.GRAD:
             delta, act = read
             good = delta[0] == act[0] and wrote[0] == (delta[1], act[1])
-        case kinds.ACTIVATE | kinds.SLOPE | kinds.SIGN | kinds.DELTA | kinds.REQUANT:
+        case kinds.ACTIVATE | kinds.SLOPE | kinds.SIGN | kinds.DELTA | kinds.REQUANT | kinds.MEAN | kinds.CLIP:
             good = all(shape == wrote[0] for shape in read)
-        case kinds.LOOKUP:
+        case kinds.RESIDUAL | kinds.SCALE | kinds.DROPOUT | kinds.MASK | kinds.PERTURB:
+            good = all(shape == wrote[0] for shape in read)
+        case kinds.NORM | kinds.NORM_INFERENCE | kinds.NORM_BACK | kinds.LOOKUP:
             good = read[0] == wrote[0]
         case kinds.UPDATE:
             good = all(shape == read[0] for shape in (*read, *wrote))

@@ -7,20 +7,21 @@ storage; every other reader of k must come first. Locking, lifetimes and traffic
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fasim.fixedpoint.format import Fixed
+from fasim.schedule import ops as kinds
 
 PHASES = ("forward", "error", "gradient", "update")
 
 # Tensor classes: what the counter and the lifetime analysis report by.
 CLASSES = (
     "act",  # inputs of trained layers
-    "map",  # activations before pooling, which no trained layer reads
+    "map",  # activations before dropout or pooling, which no trained layer reads
     "output",
     "preact",
     "slope",  # activation derivatives, masks, positions of maxima
@@ -31,6 +32,7 @@ CLASSES = (
     "weight",
     "master",
     "bias",
+    "norm",  # gain, shift and running statistics of batch normalisation
     "feedback",
     "state",  # of the optimizer
     "label",
@@ -39,7 +41,7 @@ CLASSES = (
     "scalar",
 )
 
-STORAGES = ("state", "input", "temp", "table", "register")
+STORAGES = ("state", "input", "temp", "table", "register", "generated")
 
 
 class Value(NamedTuple):
@@ -50,6 +52,21 @@ class Value(NamedTuple):
 
     def __str__(self) -> str:
         return self.tensor if self.version == 0 else f"{self.tensor}'{self.version}"
+
+
+class Draw(NamedTuple):
+    """How the first values of a feedback tensor are drawn.
+
+    `family` is a text of :mod:`fasim.feedback`, `stream` the number of the random stream, `shape` that of the whole matrix,
+    `part` the array of it that the tensor holds (``""``, ``index``, ``start``, ``in``, ``out``), `widest` the columns of a
+    matrix that all layers share.
+    """
+
+    family: str
+    stream: int
+    shape: tuple[int, ...]
+    part: str = ""
+    widest: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,13 +84,19 @@ class Tensor:
     shape : tuple of int
     storage : str
         ``state`` lives across steps; ``input`` is given (data, learning rate); ``temp`` lives within a step; ``table`` is
-        constant; ``register`` never reaches memory (an accumulator, or inside a fused group): one row of it is a buffer.
+        constant; ``register`` never reaches memory (an accumulator, or inside a fused group): one row of it is a buffer;
+        ``generated`` is made anew from a seed wherever it is read, and stored nowhere.
     format : Fixed or None
         None is float32.
     encoding : str
-        ``dense``, ``ternary`` (-1, 0, 1 in two bits), ``sign`` (-1, 1 in one) or ``mask`` (one bit).
+        ``dense``, ``ternary`` (-1, 0, 1 in two bits), ``sign`` (-1, 1 in one), ``pow2`` (a sign and 3 bits of exponent) or
+        ``mask`` (one bit). A common factor of a sign or ternary matrix is one number and no part of it.
     bound : float or None
         Largest magnitude of a feedback matrix, from which its fixed-point exponent follows.
+    draw : Draw or None
+        How a feedback tensor starts.
+    view : str
+        Name of the tensor that this one is a slice of: it takes no memory of its own.
     """
 
     name: str
@@ -84,6 +107,8 @@ class Tensor:
     format: Fixed | None = None
     encoding: str = "dense"
     bound: float | None = None
+    draw: Draw | None = None
+    view: str = ""
 
     @property
     def elements(self) -> int:
@@ -94,7 +119,7 @@ class Tensor:
     def bits(self) -> int:
         """Bits of one element as hardware stores it."""
         if self.encoding != "dense":
-            return {"ternary": 2, "sign": 1, "mask": 1}[self.encoding]
+            return {"ternary": 2, "sign": 1, "mask": 1, "pow2": 4}[self.encoding]
         return 32 if self.format is None else self.format.bits
 
     @property
@@ -166,9 +191,24 @@ class Schedule:
         """Return the tensors of these classes, in order of creation."""
         return [tensor for tensor in self.tensors.values() if tensor.cls in classes]
 
-    def only_forward(self) -> Schedule:
-        """Return the evaluation pass: the forward ops alone, and the tensors that they touch."""
-        ops = tuple(op for op in self.ops if op.phase == "forward")
+    def given(self, cls: str) -> str:
+        """Return the name of the tensor that is given with each batch: of class ``act`` or ``label``; empty if none is."""
+        return next((t.name for t in self.tensors.values() if t.storage == "input" and t.cls == cls), "")
+
+    def needed_for(self, roots: Callable[[Op], bool]) -> Schedule:
+        """Return the schedule without the ops and tensors on which no op that `roots` accepts depends.
+
+        Places of maxima and masks that no signal needs (feedback before pooling) go too.
+        """
+        kept: list[Op] = []
+        read: set[Value] = set()
+        for op in reversed(self.ops):
+            if roots(op) or any(value in read for value in op.writes):
+                drops = op.kind in (kinds.POOL, kinds.DROPOUT) and op.writes[-1] not in read
+                kept.append(replace(op, writes=op.writes[:1]) if drops else op)
+                read.update(op.reads)
+        ops = tuple(reversed(kept))
         used = {value.tensor for op in ops for value in (*op.reads, *op.writes, *op.scalars)}
+        used |= {self[name].view for name in used}
         tensors = {name: tensor for name, tensor in self.tensors.items() if name in used}
-        return replace(self, tensors=tensors, ops=ops, pass_name="evaluation")
+        return replace(self, tensors=tensors, ops=ops)

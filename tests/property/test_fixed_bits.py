@@ -17,6 +17,7 @@ from fasim.errors import ConfigError
 from fasim.fixedpoint import Cast, Datapath, Fixed, load_datapath
 from fasim.fixedpoint.trace import SiteCount, Trace
 from fasim.network import Network
+from fasim.rules import evaluation_pass
 from fasim.schedule import Schedule, StepSettings
 from fasim.state import State, initial_state, set_learning_rate
 from tests.reference import fixed_step
@@ -98,7 +99,7 @@ def by_hand(case: Case) -> tuple[dict[str, list[Any]], dict[str, tuple[int, int]
     state: dict[str, Any] = {
         group: [None if array is None else array.tolist() for array in arrays] for group, arrays in named.items()
     }
-    (codes, labels), order = case.data()
+    (codes, labels, *_), order = case.data()
     counts: dict[str, tuple[int, int]] = {}
     for step in range(STEPS):
         batch = order[step * case.batch : (step + 1) * case.batch]
@@ -271,11 +272,13 @@ def test_evaluation_is_the_forward_pass_by_hand(datapath: str, backend: str) -> 
     case = Case((7, 6, 5, 3), "dfa", "tanh", "sigmoid", "bce", loaded, 5, 3, 11, 0)
     schedule = case.schedule()
     state = case.start(schedule)
-    codes = case.data()[0].codes
+    data = case.data()[0]
+    codes = data.codes
     assert len(codes) % case.batch
-    program = backends.get(backend)(schedule.only_forward())
+    network = Network.parse("-".join(map(str, case.sizes)))
+    program = backends.get(backend)(evaluation_pass(network, StepSettings(case.batch), loaded))
     kept = {name: array.copy() for name, array in state.items()}
-    raw = program.outputs(state, codes) * 2.0**loaded.act.format.frac
+    raw = program.outputs(state, data) * 2.0**loaded.act.format.frac
     arrays = {group: [state[f"{group}.{layer}"] for layer in case.layers] for group in ("weight", "bias")}
     expected = fixed_step.evaluate(arrays, codes, spec_of(loaded, schedule), hidden="tanh", output="sigmoid")
     np.testing.assert_array_equal(raw, expected)

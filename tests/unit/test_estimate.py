@@ -16,8 +16,9 @@ from fasim.energy.processor import CONSTANTS
 from fasim.errors import ConfigError, ProcessorError
 from fasim.fixedpoint import Fixed, load_datapath
 from fasim.network import Network
-from fasim.rules import names, training_step
+from fasim.rules import training_step
 from fasim.schedule import StepSettings
+from tests.schedules import DENSE_RULES, FLOAT_RULES, RULES
 
 GENERIC = load_processor("generic_45nm")
 MLP = Network.parse("784-1000-1000-10")
@@ -34,9 +35,15 @@ def constants(end):
     return np.array([getattr(GENERIC.constants[name], end) for name in CONSTANTS])
 
 
-@pytest.mark.parametrize("datapath", [None, "s8"])
-@pytest.mark.parametrize("rule", names())
-@pytest.mark.parametrize("network", [SMALL, CONV], ids=str)
+@pytest.mark.parametrize(
+    ("network", "rule", "datapath"),
+    [
+        *((network, rule, "s8") for rule in RULES for network in (SMALL, CONV)),
+        *((network, rule, None) for rule in (*RULES, *FLOAT_RULES) for network in (SMALL, CONV)),
+        *((SMALL, rule, None) for rule in DENSE_RULES),
+    ],
+    ids=str,
+)
 def test_energy_is_priced_counts_and_parts_sum_to_it(network, rule, datapath):
     for n in (1, 4):
         result = estimate(network, rule, datapath, settings=at(n))
@@ -71,7 +78,7 @@ def test_ratio_of_bp_to_itself_is_exactly_one(network, datapath, fuse_by):
     assert (ratio.low, ratio.typical, ratio.high) == (1.0, 1.0, 1.0)
 
 
-@pytest.mark.parametrize("rule", names())
+@pytest.mark.parametrize("rule", RULES)
 def test_ratio_interval_is_over_all_corners(rule):
     """Brute force: price both steps at every corner of the constants, one by one."""
     settings = at(2)
@@ -153,7 +160,7 @@ def test_fits_compares_the_peak_with_the_memory():
         assert (sized.fits, sized.memory_bytes) == (fits, memory)
 
 
-@pytest.mark.parametrize("rule", names())
+@pytest.mark.parametrize("rule", RULES)
 def test_energy_rises_with_the_bits_of_each_tensor(rule):
     base = load_datapath("s8")
 
@@ -173,7 +180,7 @@ def test_energy_rises_with_the_bits_of_each_tensor(rule):
     assert rising([replace(base, act=replace(base.act, format=Fixed(b, 7))) for b in (8, 10, 13, 16)])
     assert rising([replace(base, master=Fixed(b, 15)) for b in (16, 20, 32)])
     feedback = rising([replace(base, feedback_bits=b) for b in (4, 8, 12)])
-    assert feedback is (rule in ("fa", "dfa", "sdfa", "drtp"))
+    assert feedback is (rule in ("fa", "dfa", "sdfa", "drtp", "hybrid"))
     assert energy("s8").typical < energy("s16").typical < energy(None).typical
 
 

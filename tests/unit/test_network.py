@@ -240,7 +240,7 @@ def test_absurd_sizes_are_refused_at_once(text: str) -> None:
         ({"hidden": "softmax"}, "unknown hidden activation 'softmax': there are linear, relu, "),
         ({"output": "sofmax"}, "unknown output activation 'sofmax': .*did you mean 'softmax'?"),
         ({"init": "zeros"}, "unknown initialisation 'zeros': .*did you mean 'zero'?"),
-        ({"dropout": 1.0}, "dropout 1.0: a probability with 0 <= dropout < 1 is needed"),
+        ({"dropout": 1.0}, "dropout 1.0: a probability with 0 <= p < 1 is needed"),
         ({"dropout": float("nan")}, "dropout nan: a probability"),
     ],
 )

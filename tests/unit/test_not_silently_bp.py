@@ -148,8 +148,8 @@ class Perturbed(ReferenceProgram):
 
     def _error(self, op: Op) -> None:
         super()._error(op)
-        for name in [name for name in self.values if self.prefix and name.startswith(self.prefix)]:
-            self.values[name] = self.values[name] * 1.25
+        for name in [name for name in self.now if self.prefix and name.startswith(self.prefix)]:
+            self.now[name] = self.now[name] * 1.25
 
 
 @pytest.mark.parametrize(("rule", "reads"), [("bp", "weight."), *((rule, "feedback.") for rule in ("fa", *DIRECT))])
@@ -161,7 +161,7 @@ def test_only_what_a_rule_transports_changes_its_deltas(rule: str, reads: str) -
         program = Perturbed(schedule)
         program.prefix = prefix
         program.run(start(schedule), samples(6), np.arange(BATCH), 0)
-        found[prefix] = dict(program.values)
+        found[prefix] = dict(program.now)
     for prefix in ("weight.", "feedback."):
         for layer in (1, 2):
             same = np.array_equal(found[""][f"delta.{layer}"], found[prefix][f"delta.{layer}"])

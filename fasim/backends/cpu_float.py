@@ -1,0 +1,252 @@
+"""Binding of float32 schedules: one op and its arrays become calls of kernels."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fasim import kernels, optimizers
+from fasim.backends import Samples
+from fasim.backends.cpu_bind import Arrays, Call, Slice, load_labels
+from fasim.errors import ScheduleError
+from fasim.schedule import Op, Schedule, Value
+from fasim.schedule import ops as kinds
+
+# PyTorch's defaults
+NORM_MOMENTUM, NORM_EPS = 0.1, 1e-5
+
+
+class FloatBinding:
+    """Calls of the float32 kernels. One thread runs them: slices are whole tensors."""
+
+    def load(self, schedule: Schedule, arrays: Arrays, data: Samples, rows: Slice, batch: np.ndarray) -> list[Call]:
+        """Return the calls that gather a batch."""
+        act = rows.of(arrays[schedule.given("act")])
+        if data.gain is None:
+            calls: list[Call] = [(kernels.load_rows, (data.codes, batch, data.scale, act))]
+        else:
+            calls = [(kernels.load_standard_rows, (data.codes, batch, data.gain, data.offset, act))]
+        return calls + load_labels(schedule, arrays, data.labels, rows, batch)
+
+    def op(
+        self,
+        schedule: Schedule,
+        op: Op,
+        arrays: Arrays,
+        part: Slice,  # noqa: ARG002
+        step: np.ndarray,
+        counter: np.ndarray | None,  # noqa: ARG002
+    ) -> list[Call]:
+        """Return the calls of an op."""
+        operands = _Operands(schedule, op, arrays)
+        if op.kind == kinds.UPDATE:
+            return [_update(op, operands.read, arrays[op.scalars[0].tensor], step)]
+        if op.kind == kinds.DROPOUT:
+            return [_dropout(op, operands, int(arrays["seed"][0]), step)]
+        if op.kind == kinds.SQUARED_NORM:
+            return _squared_norm(operands)
+        bind = _KINDS.get(op.kind)
+        if bind is None:
+            raise ScheduleError(f"no float32 kernel for {op.kind}")
+        return [bind(op, operands)]
+
+
+class _Operands:
+    """The arrays of an op: as flat rows, or in the shape of their tensors."""
+
+    def __init__(self, schedule: Schedule, op: Op, arrays: Arrays) -> None:
+        self.schedule, self.op, self.arrays = schedule, op, arrays
+        self.read = [arrays[value.tensor] for value in op.reads]
+        self.out = arrays[op.writes[0].tensor]
+
+    @property
+    def scale(self) -> np.float32:
+        return np.float32(self.op.attrs["scale"])
+
+    def shaped(self, value: Value) -> np.ndarray:
+        """Return an array in the shape of its tensor, such as (N, H, W, C)."""
+        return self.arrays[value.tensor].reshape(self.schedule[value].shape)
+
+    def maps(self) -> list[np.ndarray]:
+        """Return all operands in the shapes of their tensors, what is read first; a flat signal takes those of the map."""
+        return [self.shaped(value) for value in self.op.reads]
+
+    def channels(self, value: Value) -> np.ndarray:
+        """Return an array as rows of channels (N, J), or (N H W, C)."""
+        return self.arrays[value.tensor].reshape(-1, self.schedule[value].shape[-1])
+
+
+Bind = Callable[[Op, _Operands], Call]
+
+
+def _plain(kernel: Callable[..., Any], *names: str) -> Bind:
+    """Bind a kernel that takes what is read, then these attributes as numbers, then what is written."""
+    return lambda op, o: (kernel, (*o.read, *(np.float32(op.attrs[name]) for name in names), o.out))
+
+
+def _conv(op: Op, o: _Operands) -> Call:
+    window = op.attrs["stride"], op.attrs["padding"]
+    act, weight, bias = o.maps()
+    return kernels.conv_forward, (act, weight, bias, *window, o.shaped(op.writes[0]))
+
+
+def _project_conv(op: Op, o: _Operands) -> Call:
+    """Write the signal in the shape of the maps that the convolution read, though its own tensor is flat."""
+    window = op.attrs["stride"], op.attrs["padding"]
+    delta, weight = o.maps()
+    out = o.out.reshape(len(o.out), *op.attrs["in_shape"])
+    return kernels.conv_input_gradient, (delta, weight, o.scale, *window, out)
+
+
+def _grad_conv(op: Op, o: _Operands) -> Call:
+    window = op.attrs["stride"], op.attrs["padding"]
+    return kernels.conv_weight_gradient, (*o.maps(), *window, o.shaped(op.writes[0]))
+
+
+def _pool(op: Op, o: _Operands) -> Call:
+    window = op.attrs["kernel"], op.attrs["stride"]
+    out = o.shaped(op.writes[0])
+    if len(op.writes) == 1:
+        return kernels.max_pool_value, (*o.maps(), *window, out)
+    return kernels.max_pool, (*o.maps(), *window, out, o.shaped(op.writes[1]))
+
+
+def _unpool(op: Op, o: _Operands) -> Call:
+    window, index = (op.attrs["kernel"], op.attrs["stride"]), o.shaped(op.reads[1])
+    return kernels.max_unpool, (o.read[0].reshape(index.shape), index, *window, o.shaped(op.writes[0]))
+
+
+def _average_pool(op: Op, o: _Operands) -> Call:
+    return kernels.average_pool, (*o.maps(), op.attrs["kernel"], op.attrs["stride"], o.shaped(op.writes[0]))
+
+
+def _average_unpool(op: Op, o: _Operands) -> Call:
+    kernel, stride, out = op.attrs["kernel"], op.attrs["stride"], o.shaped(op.writes[0])
+    places = ((size - kernel) // stride + 1 for size in out.shape[1:3])
+    signal = o.read[0].reshape(len(out), *places, out.shape[3])
+    return kernels.average_unpool, (signal, kernel, stride, out)
+
+
+def _norm(op: Op, o: _Operands) -> Call:
+    gain, shift, mean, var = o.read[1:]
+    if len(op.writes) == 3:  # a pass that must not move the running statistics
+        mean, var = mean.copy(), var.copy()
+    normed, normal, inverse = op.writes[:3]
+    constants = np.float32(NORM_MOMENTUM), np.float32(NORM_EPS)
+    kept = o.channels(normal), o.arrays[inverse.tensor], o.channels(normed)
+    return kernels.batch_norm, (o.channels(op.reads[0]), gain, shift, mean, var, *constants, *kept)
+
+
+def _norm_inference(op: Op, o: _Operands) -> Call:
+    arguments = (o.channels(op.reads[0]), *o.read[1:], np.float32(NORM_EPS), o.channels(op.writes[0]))
+    return kernels.batch_norm_inference, arguments
+
+
+def _norm_back(op: Op, o: _Operands) -> Call:
+    delta, normal = (o.channels(value) for value in op.reads[:2])
+    return kernels.batch_norm_backward, (delta, normal, *o.read[2:], o.channels(op.writes[0]))
+
+
+def _grad_bias(op: Op, o: _Operands) -> Call:
+    return kernels.bias_gradient, (o.channels(op.reads[0]), o.out)
+
+
+def _grad_gain(op: Op, o: _Operands) -> Call:
+    return kernels.gain_gradient, (*(o.channels(value) for value in op.reads), o.out)
+
+
+def _by_function(suffix: str = "") -> Bind:
+    return lambda op, o: (getattr(kernels, op.attrs["function"] + suffix), (*o.read, o.out))
+
+
+def _project_up(op: Op, o: _Operands) -> Call:
+    signal, matrix = o.read
+    return kernels.project_up, (signal, matrix.reshape(len(matrix), -1), o.scale, o.out)
+
+
+def _scaled(op: Op, o: _Operands) -> Call:  # noqa: ARG001
+    kernel = kernels.hidden_delta if len(o.read) == 2 else kernels.linear_delta
+    return kernel, (*o.read, o.scale, o.out)
+
+
+def _mean(op: Op, o: _Operands) -> Call:  # noqa: ARG001
+    return kernels.mean_of_two if len(o.read) == 2 else kernels.mean_of_three, (*o.read, o.out)
+
+
+def _clip(op: Op, o: _Operands) -> Call:
+    return kernels.clip, (o.read[0].reshape(-1), np.float32(op.attrs["limit"]), o.out.reshape(-1))
+
+
+def _rescale(op: Op, o: _Operands) -> Call:
+    gradient, norm = o.read
+    return kernels.rescale, (gradient.reshape(-1), norm, np.float32(op.attrs["limit"]), o.out.reshape(-1))
+
+
+def _squared_norm(operands: _Operands) -> list[Call]:
+    out = operands.out
+    return [(out.fill, (0.0,)), *((kernels.squared_norm, (array.reshape(-1), out)) for array in operands.read)]
+
+
+def _dropout(op: Op, o: _Operands, seed: int, step: np.ndarray) -> Call:
+    mask = o.arrays[op.writes[1].tensor] if len(op.writes) == 2 else np.empty_like(o.out)
+    threshold = math.floor(op.attrs["drop"] * 2**32)
+    return kernels.dropout, (*o.read, threshold, o.scale, seed, zlib.crc32(op.site.encode()), step, 0, mask, o.out)
+
+
+def _update(op: Op, read: list[np.ndarray], rate: np.ndarray, step: np.ndarray) -> Call:
+    flat = [array.reshape(-1) for array in read]
+    constants = optimizers.get(op.attrs["optimizer"]).constants
+    decay = np.float32(op.attrs.get("decay", 0.0)), optimizers.DECAY_KINDS.index(op.attrs.get("decay_kind", "coupled"))
+    match op.attrs["optimizer"]:
+        case "sgd":
+            return (kernels.sgd, (*flat, rate, *decay))
+        case "momentum":
+            return (kernels.momentum, (*flat, rate, np.float32(constants["mu"]), *decay))
+        case "nesterov":
+            return (kernels.nesterov, (*flat, rate, np.float32(constants["mu"]), *decay))
+        case "rmsprop":
+            return (kernels.rmsprop, (*flat, rate, *constants.values(), *decay))
+        case _:
+            return (kernels.adam, (*flat, rate, step, *constants.values(), *decay))
+
+
+_KINDS: dict[str, Bind] = {
+    kinds.DENSE: _plain(kernels.dense_forward),
+    kinds.CONV: _conv,
+    kinds.NORM: _norm,
+    kinds.NORM_INFERENCE: _norm_inference,
+    kinds.ACTIVATE: _by_function(),
+    kinds.SCALE: _scaled,
+    kinds.POOL: _pool,
+    kinds.AVERAGE_POOL: _average_pool,
+    kinds.PERTURB: _plain(kernels.perturb, "eps"),
+    kinds.ERROR: _plain(kernels.output_error),
+    kinds.RESIDUAL: _plain(kernels.residual),
+    kinds.SIGN: _plain(kernels.sign),
+    kinds.SLOPE: _by_function("_slope"),
+    kinds.PROJECT: _plain(kernels.project_error, "scale"),
+    kinds.PROJECT_UP: _project_up,
+    kinds.PROJECT_CONV: _project_conv,
+    kinds.PROJECT_ELL: _plain(kernels.project_ell, "scale"),
+    kinds.PROJECT_CSR: _plain(kernels.project_csr, "scale"),
+    kinds.SELECT: _plain(kernels.project_target, "scale"),
+    kinds.SELECT_ELL: _plain(kernels.project_target_ell, "scale"),
+    kinds.SELECT_CSR: _plain(kernels.project_target_csr, "scale"),
+    kinds.MEAN: _mean,
+    kinds.UNPOOL: _unpool,
+    kinds.AVERAGE_UNPOOL: _average_unpool,
+    kinds.MASK: _scaled,
+    kinds.DELTA: _scaled,
+    kinds.NORM_BACK: _norm_back,
+    kinds.GRAD: _plain(kernels.weight_gradient),
+    kinds.GRAD_CONV: _grad_conv,
+    kinds.GRAD_BIAS: _grad_bias,
+    kinds.GRAD_GAIN: _grad_gain,
+    kinds.CLIP: _clip,
+    kinds.RESCALE: _rescale,
+}
+bind_float = FloatBinding()
