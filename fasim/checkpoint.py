@@ -71,7 +71,8 @@ def load(folder: Path) -> Checkpoint:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         arrays = folder / Path(content["arrays"]).name
-        with np.load(arrays, allow_pickle=False) as file:
+        # opened here: NumPy leaves a damaged file open
+        with arrays.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             state = {name: file[name] for name in file.files}
         return Checkpoint(content["settings"], content["epochs"], content["sites"], state)
     except OSError as error:
@@ -124,8 +125,12 @@ def check_same(given: dict[str, Any], saved: dict[str, Any], folder: Path) -> No
     """
     given = json.loads(json.dumps(given))
     for name in sorted({*given, *saved}):
-        if given.get(name) != saved.get(name):
-            raise ConfigError(
-                f"{folder}: the run there has {name} {saved.get(name)!r}, but {given.get(name)!r} is given; give the same, "
-                "or another folder"
-            )
+        if given.get(name) == saved.get(name):
+            continue
+        what, contents, _ = name.partition("_fingerprint")
+        if contents:
+            raise ConfigError(f"{folder}: the run there has other {what} than given; give the same, or another folder")
+        raise ConfigError(
+            f"{folder}: the run there has {name} {saved.get(name)!r}, but {given.get(name)!r} is given; give the same, "
+            "or another folder"
+        )

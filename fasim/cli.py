@@ -12,41 +12,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fasim import __version__
-from fasim import cli_options as read
-from fasim.cli_options import PROCESSOR, SCHEDULE_OPTIONS, SHAPE_OPTIONS, STEP_OPTIONS, TRAIN_OPTIONS
+from fasim import cli_options as have
+from fasim import cli_read as read
+from fasim.cli_groups import INTERRUPTED, Group
 from fasim.errors import FasimError
 from fasim.progress import Progress
 
 if TYPE_CHECKING:
     from fasim.comparison import Comparison
     from fasim.training import Run
-
-INTERRUPTED = 130
-
-
-class _Group(click.Group):
-    """Turns an error that the user can mend into one line and exit code 2."""
-
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
-        try:
-            return super().invoke(ctx)
-        except FasimError as error:
-            self._refuse(ctx, str(error))
-        except click.UsageError as error:
-            place = error.ctx.command_path if error.ctx else "fasim"
-            self._refuse(ctx, f"{error.format_message()} See {place} --help")
-        except OSError as error:
-            self._refuse(ctx, f"cannot write the output: {error.strerror}")
-        except MemoryError as error:
-            self._refuse(ctx, f"not enough memory ({error}); use a smaller network or batch")
-        except KeyboardInterrupt:
-            click.echo("fasim: stopped before anything had finished", err=True)
-            ctx.exit(INTERRUPTED)
-
-    @staticmethod
-    def _refuse(ctx: click.Context, line: str) -> None:
-        click.secho(f"fasim: {line}", fg="red", err=True)
-        ctx.exit(2)
 
 
 def main() -> None:
@@ -55,7 +29,7 @@ def main() -> None:
 
 
 @click.group(
-    cls=_Group,
+    cls=Group,
     name="fasim",
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
 )
@@ -65,30 +39,20 @@ def command() -> None:
 
 
 @command.command()
-@TRAIN_OPTIONS
-@click.option("--rules", default="bp,fa,dfa,sdfa,drtp", help="Learning rules, comma-separated.")
-@click.option("--datapaths", default="float32,s16,s8", help="float32, presets or TOML paths, comma-separated.")
-@click.option("--seeds", default="0,1,2", help="Seeds, comma-separated.")
-@click.option(
-    "--lr",
-    help="Learning rate: 0.001, 2^-7 or by rule dfa=1.5e-4,fa=5e-4.",
-    show_default="2^-7 for sgd",
-)
-@PROCESSOR
+@have.COMPARE_OPTIONS
 def compare(**given: Any) -> None:  # noqa: ANN401
     """Train every rule on every datapath and set accuracy beside energy."""
-    from fasim import data as sets
     from fasim import report
     from fasim.comparison import compare as run_comparison
     from fasim.comparison import default_network
 
-    data = sets.load(given["data"], allow_unverified=given["allow_unverified_data"])
-    network = read.network(given, default_network(data) if given["net"] is None else given["net"])
-    settings = read.settings(given)
+    data = read.data(given)
+    settings, plan = read.settings(given, data.task), read.plan(given)
+    network = read.network(given, given["net"] or default_network(data, settings.target), settings.loss)
     rules, datapaths = read.items(given["rules"], "rules"), read.items(given["datapaths"], "datapaths")
     seeds = [read.whole_number(seed, "seeds") for seed in read.items(given["seeds"], "seeds")]
     results = report.result_folder(given["out"], "compare", data.name)
-    progress = Progress(len(rules) * len(datapaths) * len(seeds) * given["epochs"])
+    progress = Progress(given["epochs"], len(rules) * len(datapaths) * len(seeds))
     latest: list[Comparison] = []
 
     def on_run(so_far: Comparison, run: Run) -> None:
@@ -107,6 +71,7 @@ def compare(**given: Any) -> None:  # noqa: ANN401
                 seeds=seeds,
                 learning_rate=None if given["lr"] is None else read.rates(given["lr"]),
                 settings=settings,
+                plan=plan,
                 processor=given["processor"],
                 backend=given["backend"],
                 threads=read.threads(given["threads"], network, settings),
@@ -125,43 +90,38 @@ def compare(**given: Any) -> None:  # noqa: ANN401
         results.discard()
         raise
     folder = results.path
-    report.write_comparison(comparison, folder)
+    picture = report.write_comparison(comparison, folder)
     if given["as_json"]:
         click.echo(report.as_json(comparison, folder))
     else:
         report.print_table(report.comparison_table(comparison, report.line_width()))
-        click.echo(f"picture: {folder / 'accuracy_energy.png'}")
+        click.echo(f"picture: {picture}")
         click.echo(f"results: {folder}")
     if interrupted:
         sys.exit(INTERRUPTED)
 
 
 @command.command()
-@TRAIN_OPTIONS
-@click.option("--rule", default="dfa", help="Learning rule.")
-@click.option("--datapath", default="float32", help="float32, a preset or a TOML path.")
-@click.option("--seed", default=0, help="Seed of weights, feedback, order and rounding.")
-@click.option("--lr", help="Learning rate: 0.001 or 2^-7.", show_default="2^-7 for sgd")
-@PROCESSOR
+@have.TRAIN_OPTIONS
 def train(**given: Any) -> None:  # noqa: ANN401
     """Train one network and draw its learning curves."""
     import json
 
-    from fasim import data as sets
-    from fasim import report
+    from fasim import report, run_files
     from fasim.comparison import default_network
     from fasim.energy import estimate
     from fasim.training import TrainingInterruptedError
     from fasim.training import train as run_training
 
-    data = sets.load(given["data"], allow_unverified=given["allow_unverified_data"])
-    network = read.network(given, default_network(data) if given["net"] is None else given["net"])
-    settings = read.settings(given)
+    data = read.data(given)
+    settings, plan = read.settings(given, data.task), read.plan(given)
+    network = read.network(given, given["net"] or default_network(data, settings.target), settings.loss)
     energy = estimate(network, given["rule"], given["datapath"], settings=settings, processor=given["processor"])
-    results = report.result_folder(given["out"], "train", data.name)
+    results = report.result_folder(read.out(given), "train", data.name)
     progress = Progress(given["epochs"])
-    interrupted = False
+    interrupted, resume = False, given["resume"] is not None
     try:
+        watch = run_files.Watch(data, results.path, resume=resume) if given["angles"] else None
         with progress:
             run = run_training(
                 network,
@@ -172,9 +132,13 @@ def train(**given: Any) -> None:  # noqa: ANN401
                 seed=given["seed"],
                 learning_rate=None if given["lr"] is None else read.number(given["lr"]),
                 settings=settings,
+                plan=plan,
                 backend=given["backend"],
                 threads=read.threads(given["threads"], network, settings),
                 on_epoch=progress.training_epoch_done,
+                after_epoch=watch,
+                folder=results.path if given["checkpoint"] or resume else None,
+                resume=resume,
             )
     except TrainingInterruptedError as stop:
         if not stop.run.epochs:
@@ -186,35 +150,46 @@ def train(**given: Any) -> None:  # noqa: ANN401
         results.discard()
         raise
     folder = results.path
-    content = run.summary() | {"data": data.name, "run_folder": str(folder), "energy": energy.as_dict()}
-    report.write_run(run, content, folder)
+    content = run.summary() | {
+        "data": data.name,
+        "standardise": given["standardise"],
+        "run_folder": str(folder),
+        "energy": energy.as_dict(),
+    }
+    pictures = run_files.write(
+        run,
+        content,
+        folder,
+        data,
+        datapath=given["datapath"],
+        backend=given["backend"],
+        watch=watch,
+        finished=not interrupted,
+    )
     if given["as_json"]:
         click.echo(json.dumps(content, indent=1))
     else:
         click.echo("\n".join(report.run_lines(run, energy, data.name)))
-        click.echo(f"picture: {folder / 'learning_curves.png'}")
+        for picture in pictures:
+            click.echo(f"picture: {picture}")
         click.echo(f"results: {folder}")
     if interrupted:
         sys.exit(INTERRUPTED)
 
 
 @command.command()
-@click.option("--net", required=True, help="Topology, such as 784-500-10 or 28x28x1-32c5-2p-1000-10.")
-@click.option("--rule", default="dfa", help="Learning rule.")
-@click.option("--datapath", default="float32", help="float32, a preset or a TOML path.")
-@SCHEDULE_OPTIONS
-@SHAPE_OPTIONS
-@STEP_OPTIONS
+@have.ONE_STEP
 def show(**given: Any) -> None:  # noqa: ANN401
     """Print the schedule of one training step: every op, what it waits for, what must be kept."""
     from fasim.fixedpoint import load_datapath
     from fasim.rules import training_step
     from fasim.schedule.show import lines
 
+    settings = read.settings(given)
     schedule = training_step(
-        read.network(given, given["net"]),
+        read.network(given, given["net"], settings.loss),
         given["rule"],
-        read.settings(given),
+        settings,
         load_datapath(given["datapath"]),
         order_by=given["order"],
         fuse_by=given["fuse"],
@@ -223,14 +198,9 @@ def show(**given: Any) -> None:  # noqa: ANN401
 
 
 @command.command()
-@click.option("--net", required=True, help="Topology, such as 784-500-10.")
-@click.option("--rule", default="dfa", help="Learning rule.")
-@click.option("--datapath", default="float32", help="float32, a preset or a TOML path.")
-@PROCESSOR
-@SCHEDULE_OPTIONS
-@SHAPE_OPTIONS
-@STEP_OPTIONS
-@click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
+@have.ONE_STEP
+@have.PROCESSOR
+@have.JSON
 def energy(**given: Any) -> None:  # noqa: ANN401
     """Count one training step and estimate its energy per sample."""
     import json
@@ -238,12 +208,13 @@ def energy(**given: Any) -> None:  # noqa: ANN401
     from fasim import report
     from fasim.energy import estimate
 
-    network = read.network(given, given["net"])
+    settings = read.settings(given)
+    network = read.network(given, given["net"], settings.loss)
     result = estimate(
         network,
         given["rule"],
         given["datapath"],
-        settings=read.settings(given),
+        settings=settings,
         processor=given["processor"],
         order_by=given["order"],
         fuse_by=given["fuse"],
@@ -257,6 +228,25 @@ def energy(**given: Any) -> None:  # noqa: ANN401
         report.print_table(table)
     click.echo("\n".join(report.estimate_lines(result)))
     click.echo(f"options: order {given['order']}, fuse {given['fuse']}, transpose free, padding counted, no zero skipping")
+
+
+@command.command()
+def rules() -> None:
+    """Print all learning rules, their sources and what they can train."""
+    from fasim import report
+    from fasim.catalogue import rules_table
+
+    report.print_table(rules_table())
+
+
+@command.command()
+def feedback() -> None:
+    """Print the words of a feedback family, for --feedback, and where each comes from."""
+    from fasim import report
+    from fasim.catalogue import feedback_tables
+
+    for table in feedback_tables():
+        report.print_table(table)
 
 
 @command.command()

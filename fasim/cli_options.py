@@ -1,147 +1,154 @@
-"""The options of the commands, and how their texts become networks, settings and numbers."""
+"""The options of the commands; :mod:`fasim.cli_read` makes networks, settings and plans of what they give."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
 import click
 
-from fasim.errors import ConfigError
+from fasim.cli_groups import option, options
 
-if TYPE_CHECKING:
-    from fasim.network import Network
-    from fasim.schedule import StepSettings
+DATA = "Data"
+NETWORK = "Network"
+STEP = "Training step"
+FEEDBACK = "Feedback"
+PLAN = "From epoch to epoch"
+SCHEDULE = "Schedule"
+RUN = "Run and results"
 
-# multiply-accumulates of a forward pass below which a second thread costs more at the barriers than it brings
-SMALL_STEP = 4_000_000
-OUTPUT_OF_LOSS = {"bce": "sigmoid", "cross_entropy": "softmax", "mse": "linear"}
+NET = option(NETWORK, "--net", help="Topology, such as 784-500-10; default by data set.")
+NET_NEEDED = option(
+    NETWORK, "--net", required=True, help="Topology, such as 784-500-10 or 28x28x1-32c5-2p-1000-10 (c conv, p, a pool)."
+)
+PROCESSOR = option(RUN, "--processor", default="generic_45nm", help="Energy constants: a preset or a TOML path.")
+JSON = option(RUN, "--json", "as_json", is_flag=True, help="Print only JSON.")
 
-
-def options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Apply several option decorators, so that they appear in this order."""
-
-    def apply(function: Any) -> Any:  # noqa: ANN401
-        for decorator in reversed(decorators):
-            function = decorator(function)
-        return function
-
-    return apply
-
-
-NET = click.option("--net", help="Topology, such as 784-500-10; default by data set.")
-PROCESSOR = click.option("--processor", default="generic_45nm", help="Energy constants: a preset or a TOML path.")
-SHAPE_OPTIONS = options(
-    click.option("--hidden", default="tanh", help="Hidden activation: tanh, sigmoid, relu, linear."),
-    click.option("--output", help="Output activation; default: what the loss needs.", show_default="by loss"),
-    click.option("--init", default="torch", help="Initial weights: torch, xavier, he, zero."),
+DATA_OPTIONS = options(
+    option(
+        DATA,
+        "--data",
+        default="digits",
+        help="digits, mnist, fashion-mnist, cifar10, cifar100, cifar100-coarse, tiny-imagenet, synthetic-classification, "
+        "synthetic-regression, a path.npz or a path.csv.",
+    ),
+    option(
+        DATA, "--standardise", default="none", help="Inputs: none, unit (0..1), channel or pixel (mean 0, deviation 1)."
+    ),
+    option(DATA, "--allow-unverified-data", is_flag=True, help="Accept a data file with an unknown hash."),
+)
+NETWORK_OPTIONS = options(
+    option(NETWORK, "--hidden", default="tanh", help="Hidden activation: tanh, sigmoid, relu, linear."),
+    option(NETWORK, "--output", help="Output activation; default: what the loss needs.", show_default="by loss"),
+    option(NETWORK, "--init", default="torch", help="Initial weights: torch, xavier, he, zero."),
+    option(NETWORK, "--batch-norm", is_flag=True, help="Normalise hidden pre-activations over the batch."),
+    option(NETWORK, "--dropout", default=0.0, help="Probability with which a hidden activation is dropped."),
+    option(NETWORK, "--input-dropout", default=0.0, help="Probability with which an input is dropped."),
+    option(NETWORK, "--dropout-kind", default="inverted", help="inverted or classical."),
 )
 STEP_OPTIONS = options(
-    click.option("--batch-size", default=32, help="Samples per step."),
-    click.option("--loss", default="bce", help="bce (sigmoid), cross_entropy (softmax), mse."),
-    click.option("--optimizer", default="sgd", help="sgd, momentum, adam."),
-    click.option("--reduction", default="sum", help="Gradients of a batch: sum, mean."),
-    click.option(
-        "--error-scale",
-        default="loss_gradient",
-        help="Direct feedback carries loss_gradient or raw error.",
+    option(STEP, "--batch-size", default=32, help="Samples per step."),
+    option(
+        STEP,
+        "--target",
+        help="What the output is held against: label, value (regression) or input (auto-encoder).",
+        show_default="by data set",
     ),
-    click.option(
+    option(
+        STEP,
+        "--loss",
+        help="bce (sigmoid), cross_entropy (softmax), mse (linear unless --output says otherwise).",
+        show_default="bce for labels, else mse",
+    ),
+    option(STEP, "--optimizer", default="sgd", help="sgd, momentum, nesterov, rmsprop, adam."),
+    option(STEP, "--reduction", default="sum", help="Gradients of a batch: sum, mean."),
+    option(STEP, "--weight-decay", default=0.0, help="Lambda of weights; biases do not decay."),
+    option(STEP, "--decay-kind", default="coupled", help="coupled, decoupled, adamw."),
+    option(STEP, "--clip", default="", help="Clip gradients: value:<limit> or norm:<limit>.", show_default="none"),
+    option(
+        STEP,
+        "--freeze",
+        default="",
+        help="Layers that keep their weights: conv, hidden, output or 1,2.",
+        show_default="none",
+    ),
+    option(STEP, "--fgsm", default=0.0, help="Train on inputs moved by this much along the gradient's sign."),
+    option(
+        FEEDBACK,
         "--feedback",
         default="uniform",
-        help="uniform (bound sqrt(6 / hidden size)) or uniform:<bound>.",
+        help="A family, such as nokland, uniform:0.5, crafton+k:1 or "
+        "gaussian+rank:2+shared; `fasim feedback` lists all words.",
+    ),
+    option(FEEDBACK, "--error-scale", default="loss_gradient", help="Direct feedback carries loss_gradient or raw error."),
+    option(
+        FEEDBACK, "--hook", default="pre_pool", help="Where direct feedback enters a pooled layer: pre_pool, post_pool."
+    ),
+    option(
+        FEEDBACK,
+        "--feedback-optimizer",
+        default="",
+        help="Optimizer of feedback that learns (kp, dkp).",
+        show_default="--optimizer",
+    ),
+    option(
+        FEEDBACK,
+        "--feedback-weight-decay",
+        type=float,
+        help="Lambda of feedback that learns.",
+        show_default="--weight-decay",
     ),
 )
 SCHEDULE_OPTIONS = options(
-    click.option("--order", default="eager", help="eager or phased."),
-    click.option("--fuse", default="none", help="none or within_layer."),
-    click.option("--hook", default="pre_pool", help="Where direct feedback enters a pooled layer: pre_pool, post_pool."),
+    option(SCHEDULE, "--order", default="eager", help="eager or phased."),
+    option(SCHEDULE, "--fuse", default="none", help="none or within_layer."),
 )
+PLAN_OPTIONS = options(
+    option(PLAN, "--epochs", default=20, help="Passes over the training set."),
+    option(
+        PLAN,
+        "--rate-schedule",
+        default="constant",
+        help="Learning rate: constant, step:<factor>:<epochs>, exponential:<factor>, cosine[:<factor>].",
+    ),
+    option(PLAN, "--feedback-rate", help="Learning rate of feedback that learns.", show_default="--lr"),
+    option(PLAN, "--feedback-schedule", default="constant", help="Its schedule, written like --rate-schedule."),
+    option(PLAN, "--last-batch", default="drop", help="Samples that fill no batch: drop or keep (a smaller batch)."),
+    option(PLAN, "--augment", default="", help="Training images: flip, crop:4, flip+crop:4.", show_default="none"),
+    option(
+        PLAN,
+        "--stages",
+        default="",
+        help="Which layers learn for how many steps, such as hidden:90,output:30,all:30.",
+        show_default="all layers",
+    ),
+    option(PLAN, "--stop", default="", help="Stop early: train_error:<fraction>.", show_default="never"),
+    option(PLAN, "--train-accuracy", is_flag=True, help="Measure the training set too, after each epoch."),
+)
+RUN_OPTIONS = options(
+    option(RUN, "--backend", default="cpu", help="cpu or reference."),
+    option(RUN, "--threads", default=0, help="Threads; 0 chooses by the size of a step."),
+    PROCESSOR,
+    option(RUN, "--out", help="Folder for the results; default runs/<time>-..."),
+    JSON,
+)
+RULE_AND_DATAPATH = options(
+    click.option("--rule", default="dfa", help="Learning rule; `fasim rules` lists them."),
+    click.option("--datapath", default="float32", help="float32, a preset or a TOML path."),
+)
+ONE_STEP = options(RULE_AND_DATAPATH, NET_NEEDED, NETWORK_OPTIONS, STEP_OPTIONS, SCHEDULE_OPTIONS)
 TRAIN_OPTIONS = options(
-    click.option("--data", default="digits", help="digits, mnist, fashion-mnist or a path.npz."),
-    NET,
-    SHAPE_OPTIONS,
-    STEP_OPTIONS,
-    click.option("--epochs", default=20, help="Passes over the training set."),
-    click.option("--backend", default="cpu", help="cpu or reference."),
-    click.option("--threads", default=0, help="Threads; 0 chooses by the size of a step."),
-    click.option("--allow-unverified-data", is_flag=True, help="Accept a data file with an unknown hash."),
-    click.option("--out", help="Folder for the results; default runs/<time>-..."),
-    click.option("--json", "as_json", is_flag=True, help="Print only JSON."),
+    RULE_AND_DATAPATH,
+    click.option("--seed", default=0, help="Seed of weights, feedback, order, dropout, augmentation and rounding."),
+    click.option("--lr", help="Learning rate: 0.001 or 2^-7.", show_default="2^-7 for sgd"),
+    *(DATA_OPTIONS, NET, NETWORK_OPTIONS, STEP_OPTIONS, PLAN_OPTIONS, RUN_OPTIONS),
+    option(RUN, "--checkpoint", is_flag=True, help="Write a checkpoint into the folder after each epoch."),
+    option(
+        RUN, "--resume", metavar="FOLDER", help="Go on with the run of this folder; give the options it was started with."
+    ),
+    option(RUN, "--angles", is_flag=True, help="Measure the angles to backpropagation after each epoch, and draw them."),
 )
-
-
-def network(given: dict[str, Any], topology: str) -> Network:
-    """Return the network of a topology string, with the output activation that the loss needs unless one is given."""
-    from fasim.network import Network
-
-    output = given["output"] or OUTPUT_OF_LOSS.get(given["loss"], "sigmoid")
-    return Network.parse(topology, hidden=given["hidden"], output=output, init=given["init"])
-
-
-def settings(given: dict[str, Any]) -> StepSettings:
-    """Return the step settings that the options give."""
-    from fasim.schedule import StepSettings
-
-    return StepSettings(
-        batch_size=given["batch_size"],
-        loss=given["loss"],
-        reduction=given["reduction"],
-        error_scale=given["error_scale"],
-        optimizer=given["optimizer"],
-        feedback=given["feedback"],
-        hook=given.get("hook", "pre_pool"),
-    )
-
-
-def items(text: str, what: str) -> list[str]:
-    """Return the items of a comma-separated list."""
-    found = [item.strip() for item in text.split(",")]
-    if not all(found):
-        raise ConfigError(f"--{what} {text!r}: write names separated by single commas")
-    return found
-
-
-def whole_number(text: str, what: str) -> int:
-    """Read a whole number."""
-    try:
-        return int(text)
-    except ValueError:
-        raise ConfigError(f"--{what} {text!r}: a whole number is needed, such as 0") from None
-
-
-def number(text: str) -> float:
-    """Read ``0.001``, ``1e-3`` or ``2^-7``."""
-    base, power, exponent = text.partition("^")
-    try:
-        return float(base) ** int(exponent) if power else float(text)
-    except (ValueError, OverflowError, ZeroDivisionError):
-        raise ConfigError(f"--lr {text!r}: write a number such as 0.001 or 2^-7") from None
-
-
-def rates(text: str) -> float | dict[str, float]:
-    """Read ``2^-7`` or ``dfa=1.5e-4,fa=5e-4``; an item without a name is for all other rules."""
-    from fasim import rules
-
-    if "=" not in text:
-        return number(text)
-    by_rule = {}
-    for item in items(text, "lr"):
-        name, equals, value = item.rpartition("=")
-        if equals:
-            rules.get(name)
-        if name in by_rule:
-            raise ConfigError(f"--lr {text!r}: {name or 'the rate for other rules'} stands twice")
-        by_rule[name] = number(value)
-    return by_rule
-
-
-def threads(given: int, network: Network, settings: StepSettings) -> int:
-    """Choose one thread where a step is so small that meeting at barriers costs more than it gains."""
-    if given:
-        return given
-    import math
-
-    macs = settings.batch_size * sum(math.prod(segment.weight_shape) for segment in network.segments)
-    return (os.cpu_count() or 1) if macs > SMALL_STEP else 1
+COMPARE_OPTIONS = options(
+    click.option("--rules", default="bp,fa,dfa,sdfa,drtp", help="Learning rules, comma-separated; see `fasim rules`."),
+    click.option("--datapaths", default="float32,s16,s8", help="float32, presets or TOML paths, comma-separated."),
+    click.option("--seeds", default="0,1,2", help="Seeds, comma-separated."),
+    click.option("--lr", help="Learning rate: 0.001, 2^-7 or by rule dfa=1.5e-4,fa=5e-4.", show_default="2^-7 for sgd"),
+    *(DATA_OPTIONS, NET, NETWORK_OPTIONS, STEP_OPTIONS, PLAN_OPTIONS, RUN_OPTIONS),
+)

@@ -1,4 +1,4 @@
-"""Comparison: every rule on every datapath over several seeds, with accuracy beside energy."""
+"""Comparison: every rule on every datapath over several seeds, with accuracy (without labels: loss) beside energy."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from dataclasses import asdict, dataclass, field
 from statistics import fmean, stdev
 
 from fasim import backends
+from fasim.checks import check_fit, check_input, check_rates, default_learning_rate
 from fasim.data import Data, load
 from fasim.energy import Estimate, estimate, load_processor
 from fasim.errors import ConfigError
 from fasim.fixedpoint import Datapath, load_datapath
 from fasim.network import Network
+from fasim.plan import Plan
 from fasim.rng import check_seed
 from fasim.rules import training_step
 from fasim.schedule import StepSettings
-from fasim.state import set_learning_rate
-from fasim.training import Epoch, Run, check_fit, check_input, default_learning_rate, train
+from fasim.training import Epoch, Run, train
 
 DEFAULT_RULES = ("bp", "fa", "dfa", "sdfa", "drtp")
 DEFAULT_DATAPATHS = ("float32", "s16", "s8")
@@ -27,6 +28,7 @@ DEFAULT_NETS = {
     "fashion-mnist": "784-500-500-10",
 }
 DEFAULT_HIDDEN_UNITS = 128
+DEFAULT_CODE_UNITS = 32
 
 
 @dataclass(frozen=True)
@@ -48,18 +50,20 @@ class Row:
     energy: Estimate
 
     def as_dict(self) -> dict[str, object]:
-        """Return the row for JSON; accuracies 0..1, energy in pJ per training sample."""
+        """Return the row for JSON; accuracies 0..1 (None without labels), energy in pJ per training sample."""
         accuracies = [run.test_accuracy for run in self.runs]
         totals = [run.trace.total for run in self.runs]
         elements = sum(total.elements for total in totals)
         losses = [run.test_loss for run in self.runs]
+        labelled, finite = not any(map(math.isnan, accuracies)), all(map(math.isfinite, losses))
         energy = self.energy.as_dict()
         return {
             "rule": self.rule,
             "datapath": self.datapath,
-            "test_accuracy_mean": fmean(accuracies),
-            "test_accuracy_std": stdev(accuracies) if len(accuracies) > 1 else None,
-            "test_loss_mean": fmean(losses) if all(map(math.isfinite, losses)) else None,
+            "test_accuracy_mean": fmean(accuracies) if labelled else None,
+            "test_accuracy_std": stdev(accuracies) if labelled and len(accuracies) > 1 else None,
+            "test_loss_mean": fmean(losses) if finite else None,
+            "test_loss_std": stdev(losses) if finite and len(losses) > 1 else None,
             "seeds": [run.seed for run in self.runs],
             "train_samples_per_s": round(fmean(run.train_samples_per_s for run in self.runs)),
             "macs_per_sample": energy["macs_per_sample"],
@@ -87,31 +91,47 @@ class Comparison:
     processor: str
     settings: StepSettings
     epochs: int
+    plan: Plan = field(default_factory=Plan)
+    standardised: bool = False
     datapaths: dict[str, str] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
     complete: bool = False
 
+    @property
+    def has_labels(self) -> bool:
+        """Whether there is an accuracy; otherwise rules are compared by their test loss."""
+        return self.settings.target == "label"
+
     def as_dict(self) -> dict[str, object]:
         """Return everything for JSON."""
+        network = self.network
         return {
             "data": self.data,
             "data_note": self.data_note,
-            "net": str(self.network),
-            "hidden": self.network.hidden,
-            "output": self.network.output,
-            "init": self.network.init,
+            "net": str(network),
+            "hidden": network.hidden,
+            "output": network.output,
+            "init": network.init,
+            "batch_norm": network.batch_norm,
+            "dropout": network.dropout,
+            "input_dropout": network.input_dropout,
+            "dropout_kind": network.dropout_kind,
             "processor": self.processor,
             "epochs": self.epochs,
             "settings": asdict(self.settings),
+            "plan": asdict(self.plan),
+            "standardised": self.standardised,
             "datapaths": self.datapaths,
             "complete": self.complete,
             "rows": [row.as_dict() for row in self.rows],
         }
 
 
-def default_network(data: Data) -> str:
-    """Return the topology that is used when none is given: two hidden layers."""
+def default_network(data: Data, target: str = "label") -> str:
+    """Return the topology that is used when none is given: two hidden layers, in an auto-encoder three."""
     inputs = data.x_train.shape[1]
+    if target == "input":
+        return f"{inputs}-{DEFAULT_HIDDEN_UNITS}-{DEFAULT_CODE_UNITS}-{DEFAULT_HIDDEN_UNITS}-{inputs}"
     if data.name in DEFAULT_NETS:
         return DEFAULT_NETS[data.name]
     return f"{inputs}-{DEFAULT_HIDDEN_UNITS}-{DEFAULT_HIDDEN_UNITS}-{data.classes}"
@@ -127,6 +147,7 @@ def compare(
     seeds: Sequence[int] = (0, 1, 2),
     learning_rate: float | Mapping[str, float] | None = None,
     settings: StepSettings | None = None,
+    plan: Plan | None = None,
     processor: str = "generic_45nm",
     backend: str = "cpu",
     threads: int = 1,
@@ -151,6 +172,8 @@ def compare(
     learning_rate : float or mapping of rule to float, optional
         The key ``""`` of a mapping is for rules that it does not name. Default by optimizer.
     settings : StepSettings, optional
+    plan : Plan, optional
+        Learning-rate schedules, stages, stopping, augmentation, the last batch.
     processor : str
         Preset or TOML path, see :mod:`fasim.energy`.
     backend : str
@@ -165,10 +188,10 @@ def compare(
     Comparison
     """
     data = load(data) if isinstance(data, str) else data
-    network = default_network(data) if network is None else network
+    settings, plan = settings or StepSettings(), plan or Plan()
+    network = default_network(data, settings.target) if network is None else network
     network = Network.parse(network) if isinstance(network, str) else network
-    settings = settings or StepSettings()
-    check_fit(network, data, settings, epochs)
+    check_fit(network, data, settings, epochs, plan)
     loaded = [load_datapath(item) if isinstance(item, str) else item for item in datapaths]
     if isinstance(learning_rate, Mapping) and (unused := set(learning_rate) - {"", *rules}):
         raise ConfigError(f"learning rate for {', '.join(sorted(unused))}: not among the rules {', '.join(rules)}")
@@ -184,14 +207,14 @@ def compare(
     if len(set(labels)) != len(labels):
         raise ConfigError(f"datapaths {', '.join(labels)}: two have one name; give each file a name of its own")
     for datapath in loaded:
-        check_input(datapath)
+        check_input(datapath, data)
     energies = {}
     for rule in rules:
         for datapath in loaded:
             label = datapath_name(datapath)
             energies[rule, label] = estimate(network, rule, datapath, settings=settings, processor=processor)
-            set_learning_rate({}, training_step(network, rule, settings, datapath), rates[rule])
-    result = Comparison(data.name, data.note, network, name, settings, epochs)
+            check_rates(training_step(network, rule, settings, datapath), plan, rates[rule], epochs)
+    result = Comparison(data.name, data.note, network, name, settings, epochs, plan, data.gain is not None)
     result.datapaths = {datapath.name: datapath.to_toml() for datapath in loaded if datapath is not None}
     for datapath in loaded:
         for rule in rules:
@@ -208,6 +231,7 @@ def compare(
                     seed=seed,
                     learning_rate=rates[rule],
                     settings=settings,
+                    plan=plan,
                     backend=backend,
                     threads=threads,
                     on_epoch=None if on_epoch is None else lambda epoch, cell=cell: on_epoch(cell, epoch),  # type: ignore[misc]

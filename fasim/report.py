@@ -20,6 +20,7 @@ from fasim.comparison import Comparison
 from fasim.energy import Estimate
 from fasim.errors import OutputError
 from fasim.files import ResultFolder, write_json, write_whole
+from fasim.progress import figures
 from fasim.training import Run
 
 
@@ -59,8 +60,10 @@ def power_of_two(rate: float) -> str:
     return f"2^{exponent - 1}" if mantissa == 0.5 else f"{rate:g}"
 
 
+ACCURACY = "test accuracy %"
+LOSS = "test loss"
 COLUMNS = (
-    "test accuracy %",
+    ACCURACY,
     "energy/sample",
     "ratio to bp",
     "act memory",
@@ -86,11 +89,12 @@ def comparison_table(comparison: Comparison, width: int = PIPE_WIDTH) -> Table:
     content = comparison.as_dict()
     rows: list[dict[str, Any]] = content["rows"]  # type: ignore[assignment]
     note = f" ({comparison.data_note})" if comparison.data_note else ""
-    cells = [dict(zip(COLUMNS, _cells(row), strict=True)) for row in rows]
+    columns = COLUMNS if comparison.has_labels else (LOSS, *COLUMNS[1:])
+    cells = [dict(zip(columns, _cells(row), strict=True)) for row in rows]
     names = max(len(row["rule"]) for row in rows) + max(len(row["datapath"]) for row in rows)
     shown: list[str] = []
     used = max(names, len("rule" + "datapath")) + 7
-    for name in COLUMNS:
+    for name in columns:
         used += max(len(name), *(len(row[name]) for row in cells)) + 3
         if used <= width or len(shown) < ALWAYS:
             shown.append(name)
@@ -99,7 +103,7 @@ def comparison_table(comparison: Comparison, width: int = PIPE_WIDTH) -> Table:
     table = Table(
         title=f"{comparison.data}{note}, {content['net']}, {content['hidden']}/{content['output']}/"
         f"{comparison.settings.loss}, batch {comparison.settings.batch_size}, {plural(comparison.epochs, 'epoch')}",
-        caption=_caption(comparison, rows, [name for name in COLUMNS if name not in shown]),
+        caption=_caption(comparison, rows, [name for name in columns if name not in shown]),
     )
     for name in ("rule", "datapath"):
         table.add_column(name, no_wrap=True, min_width=max(len(name), *(len(row[name]) for row in rows)))
@@ -122,7 +126,8 @@ def _caption(comparison: Comparison, rows: list[dict[str, Any]], hidden: list[st
     if not all(row["fits"] for row in rows):
         text += "; ! more than the processor holds: the energy is too low"
     guess = CHANCE / comparison.network.outputs
-    lost = [f"{row['rule']} {row['datapath']}" for row in rows if row["test_accuracy_mean"] < guess]
+    accuracies = [(row["test_accuracy_mean"], f"{row['rule']} {row['datapath']}") for row in rows]
+    lost = [name for accuracy, name in accuracies if accuracy is not None and accuracy < guess]
     if lost:
         text += f"; no better than guessing, try another --lr: {', '.join(lost)}"
     if hidden:
@@ -136,15 +141,15 @@ def plural(count: int, what: str) -> str:
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
-    accuracy = f"{100 * row['test_accuracy_mean']:.1f}"
-    if row["test_accuracy_std"] is not None:
-        accuracy += f" ±{100 * row['test_accuracy_std']:.1f}"
+    figure = _mean(row["test_loss_mean"], row["test_loss_std"], 1, 4)
+    if row["test_accuracy_mean"] is not None:
+        figure = _mean(row["test_accuracy_mean"], row["test_accuracy_std"], 100, 1)
     if row["diverged_seeds"]:
-        accuracy += " diverged"
+        figure += " diverged"
     ratio = row["energy_ratio_to_bp"]
     exact = row["datapath"] == "float32"
     return [
-        accuracy,
+        figure.lstrip(),
         picojoules(row["energy_pj_per_sample"]["typical"]),
         f"{ratio['typical']:.2f} ({ratio['low']:.2f}..{ratio['high']:.2f})",
         kibibytes(row["peak_activation_bytes"]),
@@ -155,6 +160,13 @@ def _cells(row: dict[str, Any]) -> list[str]:
         power_of_two(row["learning_rate"]),
         f"{row['train_samples_per_s']:,}",
     ]
+
+
+def _mean(mean: float | None, deviation: float | None, unit: int, digits: int) -> str:
+    """Return ``97.5 ±0.3``; nothing for the loss of a run that has diverged."""
+    if mean is None:
+        return ""
+    return f"{unit * mean:.{digits}f}" + ("" if deviation is None else f" ±{unit * deviation:.{digits}f}")
 
 
 def line_width() -> int:
@@ -191,34 +203,40 @@ def provenance() -> dict[str, object]:
     }
 
 
-def write_comparison(comparison: Comparison, folder: Path) -> None:
-    """Write ``summary.json``, ``rows.csv`` and ``accuracy_energy.png``, each whole or not at all."""
+def write_comparison(comparison: Comparison, folder: Path) -> Path:
+    """Write ``summary.json``, ``rows.csv`` and a picture, each whole or not at all; return the picture's path.
+
+    It is ``accuracy_energy.png``, or ``loss_energy.png`` where there are no labels.
+    """
     runs = [run.summary() for row in comparison.rows for run in row.runs]
     content = comparison.as_dict() | {"run_folder": str(folder)} | provenance() | {"runs": runs}
     write_json(folder / "summary.json", content)
-    write_whole(folder / "rows.csv", _csv([_flat(row.as_dict()) for row in comparison.rows]))
-    write_whole(folder / "accuracy_energy.png", plots.accuracy_energy(comparison))
-
-
-def write_run(run: Run, content: dict[str, Any], folder: Path) -> None:
-    """Write ``summary.json``, ``epochs.csv`` and ``learning_curves.png`` of one training run."""
-    write_json(folder / "summary.json", content | provenance())
-    write_whole(folder / "epochs.csv", _csv(content["epochs"]))
-    write_whole(folder / "learning_curves.png", plots.learning_curves(run, content["data"]))
+    write_whole(folder / "rows.csv", as_csv([_flat(row.as_dict()) for row in comparison.rows]))
+    picture = folder / f"{'accuracy' if comparison.has_labels else 'loss'}_energy.png"
+    write_whole(picture, plots.accuracy_energy(comparison))
+    return picture
 
 
 def run_lines(run: Run, energy: Estimate, data: str) -> list[str]:
     """Return what ``fasim train`` prints of a run."""
     note = f" ({run.data_note})" if run.data_note else ""
+    last, labels = run.epochs[-1], run.settings.target == "label"
+    figure = f"accuracy {100 * last.test_accuracy:.2f} %" if labels else f"loss {last.test_loss:.4f} ({run.settings.loss})"
     lines = [
         f"{run.schedule.rule} on {run.schedule.datapath}, {data}{note}, {run.network}: "
-        f"test accuracy {100 * run.test_accuracy:.2f} %" + (" (diverged)" if run.diverged else "")
+        f"test {figure}" + (" (diverged)" if run.diverged else "")
     ]
+    if not math.isnan(last.train_loss):
+        lines.append(f"on the training set: {figures(last.train_accuracy, last.train_loss)}")
+    if run.stopped:
+        lines.append(f"stopped after {plural(len(run.epochs), 'epoch')}: {run.plan.stop} was reached")
     if run.schedule.datapath != "float32":
         total = run.trace.total
         lines.append(f"{total.saturations:,} of {total.elements:,} casts saturated, {total.wraps:,} wrapped{_worst(run)}")
-    if run.test_accuracy < CHANCE / run.network.outputs:
+    if labels and run.test_accuracy < CHANCE / run.network.outputs:
         lines.append("this is no better than guessing: try another --lr")
+    elif run.diverged:
+        lines.append("try a smaller --lr")
     return lines + estimate_lines(energy)
 
 
@@ -254,7 +272,8 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _csv(rows: list[dict[str, Any]]) -> bytes:
+def as_csv(rows: list[dict[str, Any]]) -> bytes:
+    """Return rows with the same keys as CSV, its header first."""
     text = io.StringIO()
     if rows:
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")

@@ -127,10 +127,10 @@ def set_learning_rate(state: State, schedule: Schedule, rate: float, feedback_ra
         drop more bits than a random word has, or an update would leave 63 bits.
     """
     in_float = schedule.datapath == "float32"
-    if feedback_rate is not None and not 0 <= feedback_rate < math.inf:
-        raise ConfigError(f"feedback learning rate {feedback_rate}: a number of at least 0 is needed")
     if not 0 < rate < math.inf or (in_float and np.float32(rate) == 0):
         raise ConfigError(f"learning rate {rate}: a positive number is needed, and in float32 one that it can hold")
+    if feedback_rate is not None and not 0 <= feedback_rate < math.inf:
+        raise ConfigError(f"feedback learning rate {feedback_rate}: a number of at least 0 is needed")
     if in_float:
         state["learning_rate"] = np.array([rate], np.float64)
         state["feedback_rate"] = np.array([rate if feedback_rate is None else feedback_rate], np.float64)

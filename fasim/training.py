@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from fasim import backends, checkpoint, losses, stopping
-from fasim.data import CODE_FRAC, Data, augment, load, parse_augmentation
+from fasim.checks import check_fit, check_input, check_rates, default_learning_rate
+from fasim.data import Data, augment, load
 from fasim.errors import ConfigError
-from fasim.fixedpoint import Datapath, Fixed, load_datapath
+from fasim.fixedpoint import Datapath, load_datapath
 from fasim.fixedpoint.trace import SiteCount, Trace
 from fasim.network import Network
 from fasim.plan import Plan
@@ -24,12 +25,6 @@ from fasim.schedule import Schedule, StepSettings
 from fasim.state import State, initial_state, set_learning_rate
 
 EVALUATION_BATCH = 256
-CODE_FORMAT = Fixed(8, CODE_FRAC, signed=False)
-# on the sum over a batch; momentum multiplies the step by about 1 / (1 - mu) = 10, Adam and RMSprop ignore its scale
-DEFAULT_LEARNING_RATES = {"sgd": 2.0**-7, "momentum": 2.0**-10, "nesterov": 2.0**-10, "rmsprop": 5e-4, "adam": 5e-4}
-SCALE_FREE = ("adam", "rmsprop")
-# the gradient of mse has a factor 2, and on a linear output nothing bounds it: with 2^-7 most rules diverge on digits
-MSE_FACTOR = 2.0**-3
 
 
 @dataclass(frozen=True)
@@ -341,63 +336,3 @@ def _restore(run: Run, folder: Path, settings: dict[str, Any]) -> None:
         run.trace.update(Trace({site: SiteCount(**count) for site, count in saved.sites.items()}))
     except (TypeError, AttributeError) as error:
         raise checkpoint.damaged(folder, str(error)) from error
-
-
-def default_learning_rate(settings: StepSettings) -> float:
-    """Return the learning rate that is used when none is given: a place to start, not a tuned one."""
-    rate = DEFAULT_LEARNING_RATES[settings.optimizer]
-    return rate * MSE_FACTOR if settings.loss == "mse" and settings.optimizer not in SCALE_FREE else rate
-
-
-def check_fit(network: Network, data: Data, settings: StepSettings, epochs: int, plan: Plan | None = None) -> None:
-    """Refuse what cannot be trained: a network or target that does not fit the data, too few samples, no epochs."""
-    if epochs < 1:
-        raise ConfigError(f"epochs {epochs}: at least 1 is needed")
-    if network.inputs != data.x_train.shape[1]:
-        raise ConfigError(
-            f"network {network} takes {network.inputs} inputs, but {data.name} has {data.x_train.shape[1]} features; "
-            f"start the network with {data.x_train.shape[1]}"
-        )
-    if settings.target != "input" and (settings.target == "label") != (data.task == "classification"):
-        needed = "label" if data.task == "classification" else "value"
-        raise ConfigError(f"target {settings.target}: {data.name} is a {data.task} task; use target {needed} or input")
-    outputs, what = (network.inputs, "inputs") if settings.target == "input" else (data.classes, "classes")
-    if network.outputs != outputs:
-        raise ConfigError(
-            f"network {network} has {network.outputs} outputs, but {data.name} has {outputs} {what}; "
-            f"end the network with {outputs}"
-        )
-    if settings.loss == "bce" and settings.target != "label":
-        extremes = data.values(np.stack([data.x_train.min(0), data.x_train.max(0)]))
-        targets = extremes if settings.target == "input" else data.y_train
-        if targets.min() < 0 or targets.max() > 1:
-            raise ConfigError(f"loss bce: targets of {data.name} leave 0..1; use loss mse, or standardisation unit or none")
-    if settings.batch_size > len(data.x_train):
-        raise ConfigError(
-            f"batch size {settings.batch_size}: {data.name} has {len(data.x_train)} training samples; use a smaller batch"
-        )
-    if plan is not None and plan.augment:
-        parse_augmentation(plan.augment, data.shape)
-    if plan is not None and plan.stop and settings.target != "label":
-        raise ConfigError(f"stop {plan.stop}: there are no labels to count errors of; leave it out")
-
-
-def check_rates(schedule: Schedule, plan: Plan, rate: float, epochs: int) -> None:
-    """Refuse a learning rate that the datapath cannot hold in one of the epochs."""
-    for epoch in range(epochs):
-        set_learning_rate({}, schedule, *plan.rates(rate, epoch, epochs))
-
-
-def check_input(datapath: Datapath | None, data: Data | None = None) -> None:
-    """Refuse a datapath whose input format gives the codes other values than float32 gives them."""
-    if datapath is None:
-        return
-    if datapath.input != CODE_FORMAT:
-        raise ConfigError(
-            f"datapath {datapath.name}: input {datapath.input}, but data are codes of format {CODE_FORMAT}; write that"
-        )
-    if data is not None and (data.gain is not None or data.x_train.dtype != np.uint8):
-        raise ConfigError(
-            f"datapath {datapath.name}: inputs are codes of format {CODE_FORMAT}, but those of {data.name} are "
-            "standardised or real numbers; use images without standardisation, or the datapath float32"
-        )

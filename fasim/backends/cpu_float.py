@@ -136,13 +136,12 @@ def _norm(op: Op, o: _Operands) -> Call:
     if len(op.writes) == 3:  # a pass that must not move the running statistics
         mean, var = mean.copy(), var.copy()
     normed, normal, inverse = op.writes[:3]
-    constants = np.float32(NORM_MOMENTUM), np.float32(NORM_EPS)
     kept = o.channels(normal), o.arrays[inverse.tensor], o.channels(normed)
-    return kernels.batch_norm, (o.channels(op.reads[0]), gain, shift, mean, var, *constants, *kept)
+    return kernels.batch_norm, (o.channels(op.reads[0]), gain, shift, mean, var, NORM_MOMENTUM, NORM_EPS, *kept)
 
 
 def _norm_inference(op: Op, o: _Operands) -> Call:
-    arguments = (o.channels(op.reads[0]), *o.read[1:], np.float32(NORM_EPS), o.channels(op.writes[0]))
+    arguments = (o.channels(op.reads[0]), *o.read[1:], NORM_EPS, o.channels(op.writes[0]))
     return kernels.batch_norm_inference, arguments
 
 

@@ -18,7 +18,7 @@ from fasim.energy.processor import CONSTANTS, Processor, load_processor
 from fasim.errors import ProcessorError
 from fasim.fixedpoint import Datapath, load_datapath
 from fasim.network import Network
-from fasim.rules import training_step
+from fasim.rules import Rule, training_step
 from fasim.schedule import CLASSES, PHASES, Schedule, StepSettings, peak_bytes
 
 BASELINE = "bp"
@@ -101,7 +101,7 @@ class Estimate:
 
 def estimate(
     network: Network | str,
-    rule: str,
+    rule: str | Rule,
     datapath: Datapath | str | None = None,
     *,
     settings: StepSettings = _DEFAULT_SETTINGS,
@@ -117,7 +117,7 @@ def estimate(
     ----------
     network : Network or str
         A topology string gets the default activations.
-    rule : str
+    rule : str or Rule
     datapath : Datapath, str or None
         A name is looked up; None is float32.
     settings : StepSettings
@@ -144,7 +144,7 @@ def estimate(
     if not isinstance(processor, Processor):
         processor = load_processor(processor)
 
-    def step_of(name: str) -> Schedule:
+    def step_of(name: str | Rule) -> Schedule:
         return training_step(network, name, settings, datapath, order_by=order_by, fuse_by=fuse_by)
 
     schedule = step_of(rule)
@@ -157,7 +157,7 @@ def estimate(
     live = peak_bytes(schedule)
     return Estimate(
         network=str(network),
-        rule=rule,
+        rule=schedule.rule,
         datapath=schedule.datapath,
         processor=processor.name,
         order=schedule.order,

@@ -31,7 +31,7 @@ LAYERS = {
     ),
     2: ("rules", "kernels"),
     3: ("backends", "energy", "diagnostics"),
-    4: ("training", "checkpoint", "prediction", "export"),
+    4: ("training", "checkpoint", "checks", "prediction", "export"),
     5: ("comparison", "experiments", "sweep"),
     6: (
         "catalogue",

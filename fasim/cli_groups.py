@@ -1,0 +1,82 @@
+"""What commands have in common: options in groups, and one line instead of a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from fasim.errors import FasimError
+
+INTERRUPTED = 130
+OTHERS = "Options"
+
+Decorator = Callable[[Any], Any]
+
+
+class Option(click.Option):
+    """An option that ``--help`` shows under the title of its group."""
+
+    def __init__(self, *names: Any, group: str = OTHERS, **attributes: Any) -> None:  # noqa: ANN401 - click's own
+        super().__init__(*names, **attributes)
+        self.group = group
+
+
+class Command(click.Command):
+    """A command whose help has a section for each group of options, in the order of their first one."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the sections."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                groups.setdefault(getattr(parameter, "group", OTHERS), []).append(record)
+        for title, records in groups.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+class Group(click.Group):
+    """Turns an error that the user can mend into one line and exit code 2."""
+
+    command_class = Command
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
+        """Run the command that is asked for."""
+        try:
+            return super().invoke(ctx)
+        except FasimError as error:
+            self._refuse(ctx, str(error))
+        except click.UsageError as error:
+            place = error.ctx.command_path if error.ctx else "fasim"
+            self._refuse(ctx, f"{error.format_message()} See {place} --help")
+        except OSError as error:
+            self._refuse(ctx, f"cannot write the output: {error.strerror}")
+        except MemoryError as error:
+            self._refuse(ctx, f"not enough memory ({error}); use a smaller network or batch")
+        except KeyboardInterrupt:
+            click.echo("fasim: stopped before anything had finished", err=True)
+            ctx.exit(INTERRUPTED)
+
+    @staticmethod
+    def _refuse(ctx: click.Context, line: str) -> None:
+        click.secho(f"fasim: {line}", fg="red", err=True)
+        ctx.exit(2)
+
+
+def option(group: str, *names: str, **attributes: Any) -> Decorator:  # noqa: ANN401 - click's own
+    """Return the decorator of an option in a group."""
+    return click.option(*names, cls=Option, group=group, **attributes)
+
+
+def options(*decorators: Decorator) -> Decorator:
+    """Apply several option decorators, so that they appear in this order."""
+
+    def apply(function: Any) -> Any:  # noqa: ANN401
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply

@@ -1,0 +1,43 @@
+"""What a trained network answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from fasim import backends
+from fasim.data import Data
+from fasim.fixedpoint import load_datapath
+from fasim.rules import evaluation_pass
+from fasim.training import EVALUATION_BATCH, Run
+
+
+def predict(run: Run, data: Data, x: np.ndarray, *, datapath: str = "float32", backend: str = "cpu") -> np.ndarray:
+    """Return the outputs of a run's network, as its evaluation computes them.
+
+    Parameters
+    ----------
+    run : Run
+        Its state is read only.
+    data : Data
+        Gives the standardisation.
+    x : ndarray of uint8 or float32, shape (N, I)
+        Inputs as in `data`.
+    datapath : str
+        The one that the run was trained on.
+    backend : str
+
+    Returns
+    -------
+    ndarray of float, shape (N, K)
+
+    Raises
+    ------
+    ConfigError
+        If the backend or datapath is unknown.
+    """
+    settings = replace(run.settings, batch_size=EVALUATION_BATCH)
+    program = backends.get(backend)(evaluation_pass(run.network, settings, load_datapath(datapath)))
+    labels = np.zeros(len(x), np.int64)
+    return program.outputs(run.state, backends.Samples(x, labels, data.gain, data.offset))
