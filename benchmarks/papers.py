@@ -26,6 +26,7 @@ from result_lines import provenance, run_missing
 from fasim import Network, StepSettings, train
 from fasim.data import Data, load, standardise
 from fasim.plan import Plan
+from fasim.training import Run
 
 RESULTS = Path(__file__).parent / "results" / "papers.jsonl"
 
@@ -117,11 +118,10 @@ def data_of(name: str, how: str, held_out: int) -> Data:
     return standardise(replace(data, x_train=data.x_train[held_out:], y_train=data.y_train[held_out:]), how)
 
 
-def run(cell: Cell) -> dict[str, Any]:
-    """Run one cell and return its line."""
-    data = data_of(cell.data, cell.standardise, 5_000 if cell.table == "000-L1" else 0)
+def train_cell(cell: Cell, data: Data) -> Run:
+    """Train what a cell says."""
     options = dict(cell.network)
-    result = train(
+    return train(
         Network.parse(options.pop("net"), **options),
         data,
         rule=cell.rule,
@@ -131,6 +131,12 @@ def run(cell: Cell) -> dict[str, Any]:
         settings=StepSettings(**cell.settings),
         plan=Plan(**cell.plan),
     )
+
+
+def run(cell: Cell) -> dict[str, Any]:
+    """Run one cell and return its line."""
+    data = data_of(cell.data, cell.standardise, 5_000 if cell.table == "000-L1" else 0)
+    result = train_cell(cell, data)
     line: dict[str, Any] = {"cell": asdict(cell)}
     measured = {
         "test_error_percent": [_percent_wrong(epoch.test_accuracy) for epoch in result.epochs],

@@ -11,9 +11,12 @@ import re
 import shutil
 import sys
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
+
+import render_papers
 
 HERE = Path(__file__).parent
 LINES = HERE / "results" / "accuracy.jsonl"
@@ -193,7 +196,8 @@ def adopt(folder: Path) -> None:
     shutil.copyfile(folder / "accuracy_energy.png", ROOT / "docs" / "accuracy_energy.png")
 
 
-PAGES = {
+PAGES: dict[Path, dict[str, Callable[[], list[str]]]] = {
+    ROOT / "docs" / "papers.md": render_papers.SECTIONS,
     ROOT / "README.md": {"demo": demo_short},
     ROOT / "docs" / "results.md": {
         "demo": demo_full,

@@ -16,6 +16,8 @@ TABLES = ("mnist-fixed-1", "mnist-fixed-2")
 
 
 def load_render():
+    if str(BENCHMARKS) not in sys.path:
+        sys.path.insert(0, str(BENCHMARKS))
     spec = importlib.util.spec_from_file_location("render", BENCHMARKS / "render.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
