@@ -37,7 +37,8 @@ DATA_OPTIONS = options(
 NETWORK_OPTIONS = options(
     option(NETWORK, "--hidden", default="tanh", help="Hidden activation: tanh, sigmoid, relu, linear."),
     option(NETWORK, "--output", help="Output activation; default: what the loss needs.", show_default="by loss"),
-    option(NETWORK, "--init", default="torch", help="Initial weights: torch, xavier, he, zero."),
+    option(NETWORK, "--init", default="torch", help="Initial weights: torch, xavier, he, lecun, zero."),
+    option(NETWORK, "--bias-init", default="default", help="Initial biases: default (by --init), zero, normal."),
     option(NETWORK, "--batch-norm", is_flag=True, help="Normalise hidden pre-activations over the batch."),
     option(NETWORK, "--dropout", default=0.0, help="Probability with which a hidden activation is dropped."),
     option(NETWORK, "--input-dropout", default=0.0, help="Probability with which an input is dropped."),

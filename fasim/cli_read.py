@@ -60,7 +60,7 @@ def network(given: dict[str, Any], topology: str, loss: str) -> Network:
     """Return the network of a topology string, with the output activation that the loss needs unless one is given."""
     from fasim.network import Network
 
-    names = ("hidden", "init", "batch_norm", "dropout", "input_dropout", "dropout_kind")
+    names = ("hidden", "init", "bias_init", "batch_norm", "dropout", "input_dropout", "dropout_kind")
     output = given["output"] or OUTPUT_OF_LOSS[loss]
     return Network.parse(topology, output=output, **{name: given[name] for name in names})
 

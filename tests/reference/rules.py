@@ -222,17 +222,25 @@ def _own(step: Step, feedback: Matrices, errors: str) -> list[Array]:
     return [_project(error, matrix) for error, matrix in zip(sent[errors](), feedback, strict=True)]
 
 
+def _to_site(step: Step, layer: int, signal: Array) -> Array:
+    """Bring a signal from the end of a dense segment to where direct feedback enters: the activation is before dropout."""
+    segment = step.passed[layer - 1].segment
+    return dropout(signal, segment.mask, segment.scale) if step.at == "activation" else signal
+
+
 def strategy1(step: Step, feedback: Matrices, above: Matrices, errors: str = "output") -> Gradients:
     """From above (Flam-Shepherd): ``signal.l = (u.l + delta.(l+1) above.l) / 2``; the top hidden layer: u alone.
 
-    above.l is (units l+1, units l), ``above[l - 1]``; dense layers only; the mean enters at the hook.
+    above.l is (units l+1, units l), ``above[l - 1]``; dense layers only; the mean enters at the hook, where the term
+    from above comes from the segment's end.
     """
     _dense_only(step)
     signals: list[Any] = _own(step, feedback, errors)
     insides: list[Any] = [None for _ in step.hidden]
     for layer in reversed(step.hidden):
         if layer < step.hidden[-1]:
-            signals[layer - 1] = (signals[layer - 1] + insides[layer].delta @ above[layer - 1]) / 2.0
+            arrived = _to_site(step, layer, insides[layer].delta @ above[layer - 1])
+            signals[layer - 1] = (signals[layer - 1] + arrived) / 2.0
         insides[layer - 1] = backward_inside(step.passed[layer - 1], signals[layer - 1], step.at)
     return _collect(step, signals, insides)
 
@@ -266,7 +274,7 @@ def strategy3(step: Step, feedback: Matrices, below: Matrices, above: Matrices, 
         if layer > 1:
             terms.append(pure[layer - 2] @ below[layer - 1])
         if layer < step.hidden[-1]:
-            terms.append(pure[layer] @ above[layer - 1])
+            terms.append(_to_site(step, layer, pure[layer] @ above[layer - 1]))
         signals.append(np.mean(terms, axis=0))
     return _direct(step, signals)
 
