@@ -26,7 +26,7 @@ def main() -> None:
     data = data_of(found[0].data, found[0].standardise, 0)
     rows = {"input": data.values(data.x_test[:SHOWN])}
     for cell in found:
-        rows[cell.rule] = predict(train_cell(cell, data), data.x_test[:SHOWN], data)
+        rows[cell.rule] = predict(train_cell(cell, data), data, data.x_test[:SHOWN])
     figure = Figure(figsize=(0.8 * SHOWN, 0.85 * len(rows)), layout="constrained")
     grid = figure.subplots(len(rows), SHOWN, squeeze=False)
     for axes, (name, images) in zip(grid, rows.items(), strict=True):

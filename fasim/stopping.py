@@ -1,8 +1,9 @@
 """When a run stops before its last epoch.
 
 Nokland trains until the training error is gone: after each epoch ``mean = 0.75 mean + 0.25 error``, starting from 1, and
-the run ends once ``mean <= 1e-4`` (source: his published code, anokland/dfa-torch, Main.lua). The error is the fraction of
-wrong answers that the network gave while it learned, over one epoch.
+the run ends once ``mean <= 1e-4`` (source: his published code, anokland/dfa-torch, Main.lua). His error is the fraction
+of wrong answers that the network gave while it learned, over one epoch; here it is measured after the epoch, on the whole
+training set, which comes out a little lower.
 """
 
 from __future__ import annotations

@@ -10,15 +10,15 @@ from fasim.schedule import (
     StepSettings,
 )
 
-# rules with a fixed-point form, and on any layer
-RULES = ("bp", "fa", "dfa", "sdfa", "drtp", "shallow", "hybrid")
-# float32 alone; the second group is stated for dense layers
-FLOAT_RULES = ("kp", "dkp", "lafs")
+# rules that transport one thing alone, with a fixed-point form, and on any layer
+RULES = ("bp", "fa", "dfa", "sdfa", "drtp", "shallow")
+# tested in float32 (hybrid has a fixed-point form too); the second group is stated for dense layers
+FLOAT_RULES = ("kp", "dkp", "lafs", "hybrid")
 DENSE_RULES = ("ifa", "strategy1", "strategy2", "strategy3", "strategy1_aux", "strategy2_aux", "strategy3_aux")
 ALL_RULES = (*RULES, *FLOAT_RULES, *DENSE_RULES)
 RULES_AND_DATAPATHS = [
     *((rule, "float32") for rule in ALL_RULES),
-    *((rule, "s8") for rule in RULES),
+    *((rule, "s8") for rule in (*RULES, "hybrid")),
 ]
 DATAPATHS = ("float32", "s8", "s16", "s8_stoch")
 NETS = ("6-3", "6-5-3", "6-5-4-3", "6-5-4-7-3", "8x8x1-4c3-2p-5-3", "9x9x2-4c3s2-3c3p0-2p-3")

@@ -131,7 +131,7 @@ def walk(schedule, classes):
     return result
 
 
-@pytest.mark.parametrize("block", range(10))
+@pytest.mark.parametrize("block", range(12))
 def test_live_bytes_equal_a_walk_of_live_sets(block):
     rng = random.Random(f"lifetimes {block}")
     for _ in range(20):
@@ -143,7 +143,7 @@ def test_live_bytes_equal_a_walk_of_live_sets(block):
 
 
 def test_random_steps_are_of_all_kinds():
-    made = [random_step(rng) for block in range(10) for rng in [random.Random(f"lifetimes {block}")] for _ in range(20)]
+    made = [random_step(rng) for block in range(12) for rng in [random.Random(f"lifetimes {block}")] for _ in range(20)]
     assert {schedule.rule for schedule in made} == set(ALL_RULES)
     assert {schedule.datapath for schedule in made} == {"float32", "s8"}
     assert {schedule.batch_size for schedule in made} == {1, 2, 3, 4, 5}

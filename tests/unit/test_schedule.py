@@ -106,7 +106,7 @@ WRONG_OPS = {
     ),
     "site of no cast": (
         [activate("a", "b", site="here")],
-        "op 0 ACTIVATE: has the site 'here', but only casts and updates have one",
+        "op 0 ACTIVATE: has the site 'here', but only casts, updates and dropout have one",
     ),
 }
 
