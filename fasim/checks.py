@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fasim import losses
 from fasim.data import CODE_FRAC, Data, parse_augmentation
 from fasim.errors import ConfigError
 from fasim.fixedpoint import Datapath, Fixed
@@ -18,15 +19,25 @@ DEFAULT_LEARNING_RATES = {"sgd": 2.0**-7, "momentum": 2.0**-10, "nesterov": 2.0*
 SCALE_FREE = ("adam", "rmsprop")
 # the gradient of mse has a factor 2, and on a linear output nothing bounds it: with 2^-7 most rules diverge on digits
 MSE_FACTOR = 2.0**-3
-# sums over many correlated real inputs: with 2^-10 dfa diverges on synthetic-regression, with 2^-12 it learns
-REGRESSION_FACTOR = 2.0**-2
+# many correlated real inputs, or as many outputs as inputs: dfa diverges with 2^-10 on synthetic-regression and as an
+# auto-encoder of digits, with 2^-11 as one of MNIST; with 2^-12 it learns on all three
+REAL_TARGET_FACTOR = 2.0**-2
 
 
-def default_learning_rate(settings: StepSettings) -> float:
-    """Return the learning rate that is used when none is given: a place to start, not a tuned one."""
+def default_learning_rate(settings: StepSettings, outputs: int) -> float:
+    """Return the learning rate that is used when none is given: a place to start, not a tuned one.
+
+    Where gradients are means, it is as much larger as they are smaller than sums, for K = `outputs`; not with the raw
+    error, of which hidden layers get the sum all the same.
+    """
     rate = DEFAULT_LEARNING_RATES[settings.optimizer]
-    if settings.optimizer not in SCALE_FREE and settings.loss == "mse":
-        rate *= MSE_FACTOR * (REGRESSION_FACTOR if settings.target == "value" else 1.0)
+    if settings.optimizer in SCALE_FREE:
+        return rate
+    if settings.loss == "mse":
+        rate *= MSE_FACTOR * (1.0 if settings.target == "label" else REAL_TARGET_FACTOR)
+    if settings.reduction == "mean" and settings.error_scale == "loss_gradient":
+        loss = losses.LOSSES[settings.loss]
+        rate *= loss.factor / loss.scale("mean", settings.batch_size, outputs)
     return rate
 
 
@@ -66,7 +77,12 @@ def check_fit(network: Network, data: Data, settings: StepSettings, epochs: int,
 def check_rates(schedule: Schedule, plan: Plan, rate: float, epochs: int) -> None:
     """Refuse a learning rate that the datapath cannot hold in one of the epochs."""
     for epoch in range(epochs):
-        set_learning_rate({}, schedule, *plan.rates(rate, epoch, epochs))
+        try:
+            set_learning_rate({}, schedule, *plan.rates(rate, epoch, epochs))
+        except ConfigError as error:
+            if not epoch:
+                raise
+            raise ConfigError(f"rate schedule, epoch {epoch + 1}: {error}") from None
 
 
 def check_input(datapath: Datapath | None, data: Data | None = None) -> None:

@@ -110,7 +110,13 @@ PLAN_OPTIONS = options(
         help="Learning rate: constant, step:<factor>:<epochs>, exponential:<factor>, cosine[:<factor>].",
     ),
     option(PLAN, "--feedback-rate", help="Learning rate of feedback that learns.", show_default="--lr"),
-    option(PLAN, "--feedback-schedule", default="constant", help="Its schedule, written like --rate-schedule."),
+    option(
+        PLAN,
+        "--feedback-schedule",
+        default="",
+        help="Its schedule, written like --rate-schedule.",
+        show_default="--rate-schedule",
+    ),
     option(PLAN, "--last-batch", default="drop", help="Samples that fill no batch: drop or keep (a smaller batch)."),
     option(PLAN, "--augment", default="", help="Training images: flip, crop:4, flip+crop:4.", show_default="none"),
     option(
@@ -142,7 +148,10 @@ TRAIN_OPTIONS = options(
     *(DATA_OPTIONS, NET, NETWORK_OPTIONS, STEP_OPTIONS, PLAN_OPTIONS, RUN_OPTIONS),
     option(RUN, "--checkpoint", is_flag=True, help="Write a checkpoint into the folder after each epoch."),
     option(
-        RUN, "--resume", metavar="FOLDER", help="Go on with the run of this folder; give the options it was started with."
+        RUN,
+        "--resume",
+        metavar="FOLDER",
+        help="Go on with the run of this folder, for more --epochs if wanted; else give the options it was started with.",
     ),
     option(RUN, "--angles", is_flag=True, help="Measure the angles to backpropagation after each epoch, and draw them."),
 )

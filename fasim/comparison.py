@@ -112,6 +112,7 @@ class Comparison:
             "hidden": network.hidden,
             "output": network.output,
             "init": network.init,
+            "bias_init": network.bias_init,
             "batch_norm": network.batch_norm,
             "dropout": network.dropout,
             "input_dropout": network.input_dropout,
@@ -195,7 +196,7 @@ def compare(
     loaded = [load_datapath(item) if isinstance(item, str) else item for item in datapaths]
     if isinstance(learning_rate, Mapping) and (unused := set(learning_rate) - {"", *rules}):
         raise ConfigError(f"learning rate for {', '.join(sorted(unused))}: not among the rules {', '.join(rules)}")
-    rates = {rule: _rate(learning_rate, rule, settings) for rule in rules}
+    rates = {rule: _rate(learning_rate, rule, settings, network.outputs) for rule in rules}
     for what, given in (("rules", rules), ("datapaths", datapaths), ("seeds", seeds)):
         if not given or len({str(item) for item in given}) != len(given):
             raise ConfigError(f"{what}: at least one is needed, and each only once")
@@ -250,9 +251,9 @@ def datapath_name(datapath: Datapath | None) -> str:
     return "float32" if datapath is None else datapath.name
 
 
-def _rate(given: float | Mapping[str, float] | None, rule: str, settings: StepSettings) -> float:
+def _rate(given: float | Mapping[str, float] | None, rule: str, settings: StepSettings, outputs: int) -> float:
     if given is None:
-        return default_learning_rate(settings)
+        return default_learning_rate(settings, outputs)
     if isinstance(given, Mapping):
-        return given.get(rule, given.get("", default_learning_rate(settings)))
+        return given.get(rule, given.get("", default_learning_rate(settings, outputs)))
     return given

@@ -28,9 +28,9 @@ class Plan:
     Parameters
     ----------
     rate_schedule, feedback_schedule : str
-        See :mod:`fasim.learning_rates`; the second is for feedback that learns.
+        See :mod:`fasim.learning_rates`; the second is for feedback that learns, empty: the same.
     feedback_rate : float, optional
-        Learning rate of feedback that learns; by default that of the weights.
+        Learning rate with which feedback that learns starts; by default that of the weights.
     last_batch : str
         What becomes of samples that do not fill a last batch: ``drop`` (they wait for another epoch) or ``keep`` (a smaller
         batch of their own).
@@ -46,7 +46,7 @@ class Plan:
     """
 
     rate_schedule: str = "constant"
-    feedback_schedule: str = "constant"
+    feedback_schedule: str = ""
     feedback_rate: float | None = None
     last_batch: str = "drop"
     augment: str = ""
@@ -56,13 +56,19 @@ class Plan:
 
     def __post_init__(self) -> None:
         learning_rates.parse(self.rate_schedule)
-        learning_rates.parse(self.feedback_schedule)
+        learning_rates.parse(self.feedback_schedule or self.rate_schedule)
         stopping.parse(self.stop)
         if self.last_batch not in LAST_BATCHES:
             raise ConfigError(unknown_name("treatment of the last batch", self.last_batch, LAST_BATCHES))
         if self.feedback_rate is not None and not 0 <= self.feedback_rate < math.inf:
             raise ConfigError(f"feedback learning rate {self.feedback_rate}: a number of at least 0 is needed")
         _ = self.parsed_stages
+
+    @property
+    def depends_on_epochs(self) -> bool:
+        """Whether the rates of an epoch depend on how many the whole run has."""
+        schedules = (self.rate_schedule, self.feedback_schedule or self.rate_schedule)
+        return any(learning_rates.parse(schedule).kind == "cosine" for schedule in schedules)
 
     @property
     def measures_training_set(self) -> bool:
@@ -95,7 +101,7 @@ class Plan:
         """Return the learning rates of an epoch (from 0) out of `epochs`: of the weights, and of feedback that learns."""
         feedback_base = base if self.feedback_rate is None else self.feedback_rate
         rate = learning_rates.parse(self.rate_schedule).rate(base, epoch, epochs)
-        return rate, learning_rates.parse(self.feedback_schedule).rate(feedback_base, epoch, epochs)
+        return rate, learning_rates.parse(self.feedback_schedule or self.rate_schedule).rate(feedback_base, epoch, epochs)
 
     def parts(self, first_step: int, steps: int) -> list[Stage]:
         """Divide steps ``first_step, ..., first_step + steps - 1`` of the run among the stages, in order."""

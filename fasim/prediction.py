@@ -8,6 +8,7 @@ import numpy as np
 
 from fasim import backends
 from fasim.data import Data
+from fasim.errors import ConfigError
 from fasim.fixedpoint import load_datapath
 from fasim.rules import evaluation_pass
 from fasim.training import EVALUATION_BATCH, Run
@@ -35,9 +36,15 @@ def predict(run: Run, data: Data, x: np.ndarray, *, datapath: str = "float32", b
     Raises
     ------
     ConfigError
-        If the backend or datapath is unknown.
+        If the backend or datapath is unknown, or is another than that of the run.
     """
     settings = replace(run.settings, batch_size=EVALUATION_BATCH)
-    program = backends.get(backend)(evaluation_pass(run.network, settings, load_datapath(datapath)))
+    evaluation = evaluation_pass(run.network, settings, load_datapath(datapath))
+    if evaluation.datapath != run.schedule.datapath:
+        raise ConfigError(
+            f"datapath {evaluation.datapath}: the run was trained on {run.schedule.datapath}, and its state holds numbers "
+            "of that; give the same"
+        )
+    program = backends.get(backend)(evaluation)
     labels = np.zeros(len(x), np.int64)
     return program.outputs(run.state, backends.Samples(x, labels, data.gain, data.offset))

@@ -21,7 +21,9 @@ from fasim.network import Network
 from fasim.plan import Plan
 from fasim.rng import stream
 from fasim.rules import Rule, evaluation_pass, training_step
+from fasim.rules import get as get_rule
 from fasim.schedule import Schedule, StepSettings
+from fasim.schedule import ops as kinds
 from fasim.state import State, initial_state, set_learning_rate
 
 EVALUATION_BATCH = 256
@@ -47,6 +49,7 @@ class Run:
     """A training run: its settings, its finished epochs, and the state that it left."""
 
     network: Network
+    rule: Rule
     schedule: Schedule
     settings: StepSettings
     seed: int
@@ -168,7 +171,8 @@ def train(
     folder : Path, optional
         Where to write a checkpoint after every epoch.
     resume : bool
-        Go on from the checkpoint in `folder`; the run then equals an uninterrupted one bit for bit.
+        Go on from the checkpoint in `folder`, for more epochs than it was started with if wanted (not with a cosine
+        schedule); the run then equals an uninterrupted one bit for bit.
 
     Returns
     -------
@@ -186,9 +190,9 @@ def train(
     check_fit(network, data, settings, epochs, plan)
     check_input(datapath, data)
     if learning_rate is None:
-        learning_rate = default_learning_rate(settings)
+        learning_rate = default_learning_rate(settings, network.outputs)
     trainer = _Trainer(network, data, rule, datapath, settings, plan, backend, threads, seed)
-    run = Run(network, trainer.schedule, settings, seed, learning_rate, trainer.state, data.note, plan=plan)
+    run = Run(network, trainer.rule, trainer.schedule, settings, seed, learning_rate, trainer.state, data.note, plan=plan)
     run.samples_per_epoch = trainer.samples_per_epoch
     check_rates(trainer.schedule, plan, learning_rate, epochs)
     settings_of_run = {} if folder is None else _settings_of_run(run, data, datapath, backend, epochs)
@@ -231,20 +235,22 @@ class _Trainer:
         threads: int,
         seed: int,
     ) -> None:
-        self.data, self.plan, self.seed = data, plan, seed
+        self.data, self.plan, self.seed, self.rule = data, plan, seed, get_rule(rule)
         self.size, self.settings = settings.batch_size, settings
         self.last = len(data.x_train) % self.size if plan.last_batch == "keep" else 0
         make = backends.get(backend)
 
         def program(batch_size: int, freeze: str) -> backends.Program:
             frozen = ",".join(filter(None, (settings.freeze, freeze)))
-            step = training_step(network, rule, replace(settings, batch_size=batch_size, freeze=frozen), datapath)
+            step = training_step(network, self.rule, replace(settings, batch_size=batch_size, freeze=frozen), datapath)
             return make(step, threads=threads)
 
         sizes = [self.size, self.last] if self.last else [self.size]
         freezes = {stage.freeze for stage in plan.parsed_stages}
         self.programs = {(size, freeze): program(size, freeze) for size in sizes for freeze in freezes}
-        self.schedule = training_step(network, rule, settings, datapath)
+        self.schedule = training_step(network, self.rule, settings, datapath)
+        if not list(self.schedule.find(kinds.UPDATE)):
+            raise ConfigError(f"rule {self.rule.name}, freeze {settings.freeze!r}: nothing is left to train; freeze fewer")
         self.state = initial_state(network, self.schedule, seed)
         evaluation = evaluation_pass(network, replace(settings, batch_size=EVALUATION_BATCH), datapath)
         self.evaluator = make(evaluation, threads=threads)
@@ -319,7 +325,8 @@ def _settings_of_run(run: Run, data: Data, datapath: Datapath | None, backend: s
         "standardisation_fingerprint": checkpoint.fingerprint(data.gain, data.offset),
         "datapath_fingerprint": checkpoint.fingerprint(None if datapath is None else datapath.to_toml()),
         "backend": backend,
-        "epochs": epochs,
+        # only a cosine asks how long the run will be: any other may go on for more epochs than it was started with
+        "epochs": epochs if run.plan.depends_on_epochs else None,
     }
 
 

@@ -14,6 +14,7 @@ from fasim.diagnostics.numbers import float_state
 from fasim.diagnostics.probe import PROBE_SAMPLES, Probe, probe_samples
 from fasim.diagnostics.signals import signal_angles
 from fasim.network import Network
+from fasim.rules import Rule
 from fasim.schedule import Schedule, StepSettings
 from fasim.state import State, initial_state
 
@@ -23,6 +24,8 @@ class TrainedRun(Protocol):
 
     @property
     def network(self) -> Network: ...  # noqa: D102
+    @property
+    def rule(self) -> Rule: ...  # noqa: D102
     @property
     def schedule(self) -> Schedule: ...  # noqa: D102
     @property
@@ -37,7 +40,7 @@ class TrainedRun(Protocol):
 
 def collect(
     network: Network,
-    rule: str,
+    rule: str | Rule,
     settings: StepSettings,
     state: State,
     samples: Samples,
@@ -49,7 +52,7 @@ def collect(
     Parameters
     ----------
     network : Network
-    rule : str
+    rule : str or Rule
     settings : StepSettings
         Of the training.
     state : dict of str to ndarray
@@ -103,7 +106,7 @@ class Diagnostics:
     def __call__(self, run: TrainedRun) -> None:
         """Record the epoch that a run has just finished."""
         if self._probe is None:
-            self._probe = Probe(run.network, run.schedule.rule, run.settings, len(self._samples.codes))
+            self._probe = Probe(run.network, run.rule, run.settings, len(self._samples.codes))
         if not self.records:
             start = initial_state(run.network, run.schedule, run.seed)
             self.records.append({"epoch": 0, **self._at(self._probe, run, start)})

@@ -12,6 +12,7 @@ from fasim.diagnostics.geometry import norm
 from fasim.diagnostics.numbers import plain
 from fasim.diagnostics.probe import GRADIENT, Probe, Reading
 from fasim.network import Network
+from fasim.rules import Rule
 from fasim.schedule import StepSettings
 from fasim.state import State
 
@@ -41,13 +42,15 @@ class GradientNorms:
         return {"cosine": plain(self.cosine), "layers": layers}
 
 
-def gradient_norms(network: Network, rule: str, settings: StepSettings, state: State, samples: Samples) -> GradientNorms:
+def gradient_norms(
+    network: Network, rule: str | Rule, settings: StepSettings, state: State, samples: Samples
+) -> GradientNorms:
     """Measure the gradients of the weights (without biases and normalisation) on one batch.
 
     Parameters
     ----------
     network : Network
-    rule : str
+    rule : str or Rule
     settings : StepSettings
         Of the training; reduction and error scale count. Clipping, freezing and weight decay are off.
     state : dict of str to ndarray

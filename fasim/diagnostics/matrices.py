@@ -15,6 +15,7 @@ from fasim.diagnostics.probe import DELTA, FEEDBACK, Probe, Reading, check_state
 from fasim.diagnostics.signals import Angle
 from fasim.feedback.sparse import write_out
 from fasim.network import Conv2d, Network
+from fasim.rules import Rule
 from fasim.schedule import Builder, StepSettings
 from fasim.state import State
 
@@ -48,7 +49,7 @@ class WeightAngle:
         return {"layer": self.layer, "against": self.against, **figures}
 
 
-def weight_angles(network: Network, rule: str, settings: StepSettings, state: State) -> tuple[WeightAngle, ...]:
+def weight_angles(network: Network, rule: str | Rule, settings: StepSettings, state: State) -> tuple[WeightAngle, ...]:
     """Measure the angle between feedback and the weights that it stands for.
 
     Feedback that transports the delta of the layer above (fa, kp): ``feedback.l`` against ``weight.(l+1)``. Feedback from
@@ -59,7 +60,7 @@ def weight_angles(network: Network, rule: str, settings: StepSettings, state: St
     Parameters
     ----------
     network : Network
-    rule : str
+    rule : str or Rule
     settings : StepSettings
     state : dict of str to ndarray
         In float32.
@@ -101,7 +102,7 @@ def matrix_angles(step: Builder, state: State) -> tuple[WeightAngle, ...]:
 
 
 def readout_angles(
-    network: Network, rule: str, settings: StepSettings, state: State, samples: Samples
+    network: Network, rule: str | Rule, settings: StepSettings, state: State, samples: Samples
 ) -> tuple[Angle, ...]:
     """Measure the angle between what feedback reads out of a hidden layer and the logits, sample by sample.
 
@@ -112,7 +113,7 @@ def readout_angles(
     Parameters
     ----------
     network : Network
-    rule : str
+    rule : str or Rule
     settings : StepSettings
     state : dict of str to ndarray
         In float32; not a bit of it changes.

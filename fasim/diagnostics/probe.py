@@ -11,6 +11,7 @@ from fasim.backends import Samples
 from fasim.data import Data
 from fasim.errors import ConfigError, unknown_name
 from fasim.network import Network
+from fasim.rules import Rule
 from fasim.schedule import Builder, Op, Schedule, StepSettings, validate
 from fasim.schedule import ops as kinds
 from fasim.state import State
@@ -75,7 +76,7 @@ class Probe:
     Parameters
     ----------
     network : Network
-    rule : str
+    rule : str or Rule
     settings : StepSettings
         Of the training; its batch size does not matter.
     count : int
@@ -89,7 +90,9 @@ class Probe:
         If `where` is neither, or the rule cannot have this network or these settings.
     """
 
-    def __init__(self, network: Network, rule: str, settings: StepSettings, count: int, where: str = "preact") -> None:
+    def __init__(
+        self, network: Network, rule: str | Rule, settings: StepSettings, count: int, where: str = "preact"
+    ) -> None:
         if where not in PLACES:
             raise ConfigError(unknown_name("place of a comparison", where, PLACES))
         settings = probe_settings(settings, count)

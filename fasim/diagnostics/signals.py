@@ -11,6 +11,7 @@ from fasim.diagnostics.geometry import row_angles
 from fasim.diagnostics.numbers import plain
 from fasim.diagnostics.probe import Probe, Reading
 from fasim.network import Network
+from fasim.rules import Rule
 from fasim.schedule import StepSettings
 from fasim.state import State
 
@@ -84,7 +85,7 @@ class Angles:
 
 def angles(
     network: Network,
-    rule: str,
+    rule: str | Rule,
     settings: StepSettings,
     state: State,
     samples: Samples,
@@ -100,7 +101,7 @@ def angles(
     Parameters
     ----------
     network : Network
-    rule : str
+    rule : str or Rule
     settings : StepSettings
         Of the training; its batch size does not matter, and fgsm, clip and freeze are off.
     state : dict of str to ndarray

@@ -19,7 +19,7 @@ from fasim.errors import ProcessorError
 from fasim.fixedpoint import Datapath, load_datapath
 from fasim.network import Network
 from fasim.rules import Rule, training_step
-from fasim.schedule import CLASSES, PHASES, Schedule, StepSettings, peak_bytes
+from fasim.schedule import CLASSES, PHASES, Schedule, StepSettings, Tensor, peak_bytes
 
 BASELINE = "bp"
 OPERATIONS_PART = "operations"
@@ -65,7 +65,8 @@ class Estimate:
     peak_live_bytes : float
         Most bytes of everything, parameters included, that live at once.
     feedback_bytes : float
-        Bytes of all feedback matrices.
+        Bytes of all feedback that is stored, places of non-zeros included: a matrix that layers share counts once, one that
+        a shift register makes anew not at all.
     memory_bytes, word_bits : int
         Of the processor.
     fits : bool
@@ -172,11 +173,15 @@ def estimate(
         class_pj_per_sample=_by_class(counts, typical),
         peak_activation_bytes=peak_bytes(schedule, "act"),
         peak_live_bytes=live,
-        feedback_bytes=float(sum(tensor.nbytes for tensor in schedule.of_class("feedback"))),
+        feedback_bytes=float(sum(tensor.nbytes for tensor in _stored_feedback(schedule))),
         memory_bytes=processor.memory_bytes,
         word_bits=processor.word_bits,
         fits=live <= processor.memory_bytes,
     )
+
+
+def _stored_feedback(schedule: Schedule) -> list[Tensor]:
+    return [tensor for tensor in schedule.of_class("feedback") if tensor.storage == "state" and not tensor.view]
 
 
 def _constants(processor: Processor, end: str) -> NDArray[np.float64]:

@@ -30,15 +30,16 @@ DROPOUT                    32 RNG_BITS and CMP per element; MUL if the scale is 
 MASK, SCALE                MUL per element if the scale is not 1 (a mask is an AND)
 AVERAGE_POOL               ``k k - 1`` ADD and MUL per output; AVERAGE_UNPOOL: MUL per output of the pooling
 RESIDUAL, PERTURB          ADD per element
-PROJECT_UP                 MAC: ``N J I``; MUL per output if the scale is not 1
-PROJECT_ELL, PROJECT_CSR   MAC (ADD for signs) for each non-zero and sample
+PROJECT_UP                 MAC: ``N J I``; signs, scale and magnitude as PROJECT
+PROJECT_ELL, PROJECT_CSR   MAC (ADD for signs) for each non-zero and sample; scale and magnitude as PROJECT
 SELECT_ELL, SELECT_CSR     CMP of a place with the label for each non-zero and sample
 MEAN                       ADD for each signal after the first, MUL per output
 CLIP                       2 CMP; SQUARED_NORM: MAC per element; RESCALE: MUL per element, DIV
 LOOKUP                     LUT
 REQUANT                    SHIFT unless the shift is 0; ADD if it rounds away bits by RND, RND_CONV or STOCH,
                            with STOCH as many RNG_BITS as bits are rounded away; SAT: 2 CMP
-SIGN, UNPOOL               none
+UNPOOL, AVERAGE_UNPOOL     where windows overlap, ADD for each place that a signal goes to
+SIGN                       none
 any that reads generated   as many RNG_BITS as the shift register gives for what it reads, each time anew
 ========================== ==================================================================================
 
@@ -153,6 +154,7 @@ class Counter:
             case kinds.PROJECT_CONV:
                 yield _sum(read, out, read[0].elements * math.prod(read[1].shape[1:]))
                 yield from _scale(op, out)
+                yield from _magnitude(read[1], out)
             case kinds.SELECT:
                 yield from _scale(op, out)
             case kinds.GRAD | kinds.GRAD_CONV:
@@ -181,6 +183,7 @@ class Counter:
             case kinds.PROJECT_UP:
                 yield _sum(read, out, out.elements * math.prod(read[1].shape[1:]))
                 yield from _scale(op, out)
+                yield from _magnitude(read[1], out)
             case kinds.PROJECT_ELL | kinds.PROJECT_CSR:
                 yield _sum(read[:2], out, read[0].shape[0] * read[1].elements)
                 yield from _scale(op, out)
@@ -193,7 +196,9 @@ class Counter:
                 yield from self._update(op)
             case kinds.REQUANT:
                 yield from _requant(op, read[0], out)
-            case kinds.SIGN | kinds.UNPOOL | kinds.GRAD_BIAS:
+            case kinds.UNPOOL:
+                yield from _overlap(op, read[0], 1)
+            case kinds.SIGN | kinds.GRAD_BIAS:
                 return
             case _ if op.kind in PER_ELEMENT:
                 yield from _per_element(op, read, out)
@@ -265,6 +270,8 @@ def _per_element(op: Op, read: list[Tensor], out: Tensor) -> Iterator[_Row]:
             yield MUL, channels, bits, bits, bits
         case kinds.DROPOUT | kinds.MASK | kinds.SCALE:
             yield from _scale(op, out)
+        case kinds.AVERAGE_UNPOOL:
+            yield from _overlap(op, read[0], op.attrs["kernel"] ** 2)
         case kinds.AVERAGE_POOL:
             yield ADD, out.elements * (op.attrs["kernel"] ** 2 - 1), bits, bits, bits
             yield MUL, out.elements, bits, bits, bits
@@ -285,6 +292,12 @@ def _sum(read: list[Tensor], out: Tensor, terms: int) -> _Row:
 def _scale(op: Op, out: Tensor) -> Iterator[_Row]:
     if op.attrs["scale"] != 1:
         yield MUL, out.elements, out.bits, out.bits, out.bits
+
+
+def _overlap(op: Op, signal: Tensor, places: int) -> Iterator[_Row]:
+    """Count the sums of a way back through pooling whose windows overlap: one for each place that a signal goes to."""
+    if op.attrs["stride"] < op.attrs["kernel"]:
+        yield ADD, places * signal.elements, signal.bits, signal.bits, signal.bits
 
 
 def _magnitude(matrix: Tensor, out: Tensor) -> Iterator[_Row]:

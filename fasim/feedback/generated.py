@@ -1,4 +1,4 @@
-"""Feedback from a linear feedback shift register (LFSR): a chip makes it again for every sample and stores only the state.
+"""Feedback from a linear feedback shift register (LFSR): a chip makes it anew wherever it reads it.
 
 The register has 32 bits and the characteristic polynomial ``x^32 + x^22 + x^2 + x + 1``, which is primitive: every non-zero
 state comes once in 2^32 - 1 shifts. Fibonacci form, shifted right: a shift puts out bit 0 and takes in

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fasim.errors import ConfigError, unknown_name
 from fasim.network import Network
 from fasim.schedule import Builder, Schedule, StepSettings, Value
 
@@ -49,6 +50,10 @@ class Rule:
     learn: Learn | None = None
     note: str = ""
 
+    def __post_init__(self) -> None:
+        if self.direction not in DIRECTIONS:
+            raise ConfigError(unknown_name(f"direction of rule {self.name}", self.direction, DIRECTIONS))
+
     def schedule(self, network: Network, settings: StepSettings) -> Schedule:
         """Return one training step of this rule, in float and in the sequence of emission."""
         return self.step(network, settings).schedule()
@@ -56,7 +61,6 @@ class Rule:
     def step(self, network: Network, settings: StepSettings) -> Builder:
         """Return the builder that has written the training step of this rule."""
         step = Builder(network, settings, self.name)
-        step.shared_gradients = self.learn is not None
         step.forward()
         step.output_error()
         hidden = range(1, len(network.segments))

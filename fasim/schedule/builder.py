@@ -14,7 +14,7 @@ from typing import Any
 from fasim.errors import ConfigError
 from fasim.network import Conv2d, Dense, Network
 from fasim.schedule import ops as kinds
-from fasim.schedule.emitter import conv_attrs, weight_axes
+from fasim.schedule.emitter import CLEAN, conv_attrs, weight_axes
 from fasim.schedule.matrices import Matrices
 from fasim.schedule.settings import StepSettings
 from fasim.schedule.values import Op, Schedule, Value
@@ -231,7 +231,7 @@ class Builder(Matrices):
 
     def _adversary(self) -> None:
         """Emit true backpropagation of the clean batch down to its inputs, and the batch moved against it."""
-        with self.names(forward="clean.", error="clean."):
+        with self.names(forward=CLEAN, error=CLEAN):
             self.given()
             self.segments_forward()
             _, delta = self._output_delta()
@@ -241,7 +241,7 @@ class Builder(Matrices):
                     delta = self.to_preact(layer, self.to_activation(layer, signal))
             if self.network.input_dropout:
                 signal = self.through_mask(0, signal, self.network.input_shape, self.network.input_dropout)
-        clean = self.tensors["clean.act.0"]
+        clean = self.tensors[f"{CLEAN}act.0"]
         moved = self.tensor("act.0", "act", clean.axes, clean.shape)
         self.emit(kinds.PERTURB, (Value(clean.name), signal), (moved,), "forward", 1, {"eps": self.settings.fgsm})
 
@@ -255,7 +255,7 @@ class Builder(Matrices):
             case "value":
                 self.emit(kinds.RESIDUAL, (output, Value("target")), (error,), "error", self.last)
             case _:
-                clean = Value("clean.act.0" if "clean.act.0" in self.tensors else "act.0")
+                clean = Value(f"{CLEAN}act.0" if f"{CLEAN}act.0" in self.tensors else "act.0")
                 self._same_size(clean)
                 self.emit(kinds.RESIDUAL, (output, clean), (error,), "error", self.last)
         keeps_slope = self.loss.keeps_slope and self.segment(self.last).activation != "linear"

@@ -13,6 +13,8 @@ from fasim.schedule.values import Op, Tensor, Value
 
 LEARNING_RATE = "learning_rate"
 FEEDBACK_RATE = "feedback_rate"
+# what the temporary tensors of the fast gradient sign pass begin with
+CLEAN = "clean."
 
 
 class Emitter:

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from fasim.errors import ConfigError, ScheduleError, unknown_name
 from fasim.schedule import ops as kinds
+from fasim.schedule.emitter import CLEAN
 from fasim.schedule.order import order
 from fasim.schedule.values import Op, Schedule, Value
 
@@ -64,10 +65,12 @@ def _grouped(schedule: Schedule, names: Collection[str]) -> Schedule:
 
 
 def _group(schedule: Schedule, op: Op) -> str:
+    # the fast gradient sign pass goes through every layer before the step itself does
+    first = CLEAN if op.writes[0].tensor.startswith(CLEAN) else ""
     if op.phase == "forward" and op.kind in FORWARD_KINDS:
-        return f"forward.{op.layer}"
+        return f"{first}forward.{op.layer}"
     if op.phase == "error" and op.kind in ERROR_KINDS and _feeds_delta(schedule, op):
-        return f"delta.{op.layer}"
+        return f"{first}delta.{op.layer}"
     if op.phase in ("gradient", "update") and op.kind in UPDATE_KINDS:
         written = op.writes[0].tensor.removeprefix("gradient.").replace("master.", "weight.")
         return f"update.{written}"

@@ -83,7 +83,8 @@ class Inside(Emitter):
         values = self.settings.batch_size * math.prod(segment.map_shape[:-1])
         if training and values < 2:
             raise ConfigError(
-                f"batch normalisation of layer {layer} has one value for each channel; use a batch size of at least 2"
+                f"batch normalisation of layer {layer} has one value for each channel in a batch of 1; use a batch size "
+                "that leaves 2 samples or more to every batch, or drop the last one"
             )
         state = [self.tensor(f"{name}.{layer}", "norm", "C", channels, storage="state") for name in NORM_PARAMETERS]
         shape = self.tensors[preact.tensor].shape

@@ -18,12 +18,12 @@ class Learning(Inside):
     A gradient that is read twice (kp), or clipped, is a tensor of its own at any batch size.
     """
 
-    shared_gradients = False
-
     def weight_gradient(self, layer: int, delta: Value) -> Value:
         """Return the gradient of a layer's weights, written once."""
         name = f"gradient.weight.{layer}"
-        if name not in self.tensors:
+        if name in self.tensors:
+            self._keep(name)
+        else:
             segment = self.segment(layer)
             conv = isinstance(segment.layer, Conv2d)
             kind = kinds.GRAD_CONV if conv else kinds.GRAD
@@ -50,7 +50,7 @@ class Learning(Inside):
 
     def feedback_gradient(self, layer: int, signal: Value, act: Value) -> Value:
         """Return the gradient of a direct feedback matrix: ``signal.T @ act``, both flattened to rows."""
-        self._gradient(f"feedback.{layer}", kinds.GRAD, (signal, act), True)
+        self._gradient(f"feedback.{layer}", kinds.GRAD, (signal, act), self._must_keep)
         return self._clipped(f"gradient.feedback.{layer}")
 
     def update(self, parameter: str, gradient: Value, group: str, layer: int) -> None:
@@ -92,7 +92,15 @@ class Learning(Inside):
 
     @property
     def _must_keep(self) -> bool:
-        return self.settings.batch_size > 1 or self.shared_gradients or bool(self.settings.clip)
+        return self.settings.batch_size > 1 or bool(self.settings.clip)
+
+    def _keep(self, gradient: str) -> None:
+        """Let a gradient be a tensor of its own, now that a second update reads it."""
+        self.tensors[gradient] = replace(self.tensors[gradient], storage="temp")
+        self.ops = [
+            replace(op, attrs=op.attrs | {"materialised": True}) if op.writes[0].tensor == gradient else op
+            for op in self.ops
+        ]
 
     def _gradient(self, parameter: str, kind: str, reads: tuple[Value, ...], materialised: bool, **attrs: object) -> None:
         like = self.tensors[parameter]

@@ -24,6 +24,16 @@ from fasim.schedule.values import Op, Schedule, Tensor, Value
 LEARNING_SHIFT = "learning_shift"
 MAX_ACCUMULATOR_BITS = 63
 RANDOM_BITS = 32
+# what a user asked for, by the op that first meets it; other ops are named as they are
+IN_WORDS = {
+    kinds.NORM: "batch normalisation (NORM)",
+    kinds.DROPOUT: "dropout",
+    kinds.RESIDUAL: "a target of values or inputs (RESIDUAL)",
+    kinds.PERTURB: "fgsm",
+    kinds.SQUARED_NORM: "clipping",
+    kinds.CLIP: "clipping",
+    kinds.PROJECT_UP: "feedback from below (PROJECT_UP)",
+} | dict.fromkeys((kinds.PROJECT_ELL, kinds.PROJECT_CSR, kinds.SELECT_ELL, kinds.SELECT_CSR), "sparse feedback")
 
 
 def lower(schedule: Schedule, datapath: Datapath) -> Schedule:
@@ -116,8 +126,8 @@ class _Lowering:
                 self.ops.append(op)
             case _:
                 raise FormatError(
-                    f"datapath {self.datapath.name}: {op.kind} of rule {self.schedule.rule} on {self.schedule.network} has "
-                    "no fixed-point form yet; use the datapath float32 alone"
+                    f"datapath {self.datapath.name}: {IN_WORDS.get(op.kind, op.kind)} of rule {self.schedule.rule} on "
+                    f"{self.schedule.network} has no fixed-point form yet; use the datapath float32 alone"
                 )
 
     def _fixed(self, value: Value) -> Fixed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from fasim import losses, optimizers
+from fasim import feedback, losses, optimizers
 from fasim.errors import ConfigError, unknown_name
 from fasim.network import Conv2d, Network
 
@@ -93,6 +93,7 @@ class StepSettings:
         if self.target != "label" and self.loss == "cross_entropy":
             raise ConfigError("loss cross_entropy needs labels; for values or inputs as targets use mse or bce")
         _ = self.clipping
+        feedback.parse(self.feedback)
 
     @property
     def feedback_decay(self) -> float:

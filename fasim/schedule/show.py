@@ -53,12 +53,13 @@ def properties(schedule: Schedule) -> list[str]:
         if op.kind in (kinds.PROJECT, kinds.PROJECT_CONV) and schedule[op.reads[1]].cls == "weight"
     ]
     feedback = [t for t in schedule.of_class("feedback") if not t.view and t.draw and t.draw.part not in ("index", "start")]
+    matrices = [t for t in feedback if t.draw and t.draw.part != "out"]  # a low-rank one has two factors
     return [
         f"hidden layers trained: {len(trained)}",
         f"update-locked (wait for the output error): {len(update_locked)} of {len(trained)}",
         f"backward-locked (wait for the delta of a hidden layer above): {len(backward_locked)} of {len(trained)}",
         f"layers that read weights transposed: {len(transport)}",
-        f"feedback matrices: {len(feedback)}, {sum(tensor.elements for tensor in feedback)} elements",
+        f"feedback matrices: {len(matrices)}, {sum(tensor.elements for tensor in feedback)} elements",
         f"peak of live bytes: {peak_bytes(schedule, 'act'):.0f} of activations, {peak_bytes(schedule):.0f} of everything",
     ]
 

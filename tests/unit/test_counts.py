@@ -345,3 +345,38 @@ def test_evaluation_pass_counts_the_forward_phase_alone():
     whole = count(schedule)
     assert totals(evaluation) == totals(whole, "forward")
     assert evaluation.words() == whole.words(phase="forward")
+
+
+# --- feedback that learns, signs ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("rule", "kept"), [("dfa", set()), ("dkp", set()), ("kp", {"weight.2", "weight.3"})])
+def test_at_one_sample_only_a_gradient_that_is_read_twice_is_stored(rule, kept):
+    schedule = step("12-8-6-4", rule)
+    stored = {t.name for t in schedule.of_class("gradient") if t.storage == "temp"}
+    assert stored == {f"gradient.{name}" for name in kept}
+    moved = {row.tensor for row in count(schedule).traffic if row.cls == "gradient"}
+    assert moved == stored
+
+
+@pytest.mark.parametrize(
+    ("net", "rule", "kind", "outputs"),
+    [
+        ("6x6x2-3c3-4c3-4", "fa", "PROJECT_CONV", 6 * 6 * 3),
+        ("6-5-4", "lafs", "PROJECT_UP", 4),
+        ("6-5-4", "dfa", "PROJECT", 5),
+    ],
+)
+def test_the_magnitude_of_signs_is_one_product_for_each_output(net, rule, kind, outputs):
+    for feedback, products in (("uniform", 0), ("uniform+sign", 3 * outputs), ("uniform+ternary", 3 * outputs)):
+        schedule = step(net, rule, 3, feedback=feedback)
+        rows = [row for row in count(schedule).operations if schedule.ops[row.op].kind == kind and row.layer == 1]
+        assert sum(row.count for row in rows if row.kind == "MUL") == products
+
+
+@pytest.mark.parametrize(("pool", "adds"), [("2p", 0), ("2ps1", 2 * 49 * 3), ("2a", 0), ("2as1", 4 * 2 * 49 * 3)])
+def test_overlapping_windows_add_up_on_the_way_back(pool, adds):
+    counts = counted(f"8x8x1-3c3-{pool}-2", "bp", 2)
+    rows = [row for row in counts.operations if row.phase == "error" and row.kind == "ADD" and row.layer == 1]
+    slopes = 2 * 64 * 3
+    assert sum(row.count for row in rows) == slopes + adds

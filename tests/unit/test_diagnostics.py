@@ -359,3 +359,14 @@ def test_refusals() -> None:
     network = Network.parse(DEEP, hidden="linear")
     with pytest.raises(ConfigError, match="16 are given"):
         diagnostics.drtp_alignment(network, settings, state, samples)
+
+
+def test_a_run_of_a_rule_without_a_name_is_diagnosed():
+    mine = replace(rules.get("dfa"), name="mine")
+    data = load("digits")
+    found = []
+    for rule in ("dfa", mine):
+        watch = Diagnostics(data, count=16)
+        train("64-9-10", data, rule=rule, epochs=1, after_epoch=watch)
+        found.append(watch.records)
+    assert found[0] == found[1]

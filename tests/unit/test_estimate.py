@@ -234,3 +234,11 @@ def test_processor_that_may_be_free_has_no_ratio():
 
 def test_estimate_is_a_public_name():
     assert fasim.estimate is estimate
+
+
+@pytest.mark.parametrize(
+    ("feedback", "expected"),
+    [("uniform", 4 * (4 * 8 + 4 * 6)), ("uniform+shared", 4 * 4 * 8), ("uniform+lfsr", 0), ("uniform+lfsr+shared", 0)],
+)
+def test_feedback_bytes_are_those_that_a_memory_holds(feedback, expected):
+    assert estimate("12-8-6-4", "dfa", settings=at(4, feedback=feedback)).feedback_bytes == expected

@@ -130,6 +130,22 @@ def test_lowering_refuses_in_one_line(network: Network, settings: StepSettings, 
         assert str(refused.value) == message
 
 
+@pytest.mark.parametrize(
+    ("batch_norm", "settings", "what"),
+    [
+        (True, StepSettings(4), "batch normalisation (NORM)"),
+        (False, StepSettings(4, clip="norm:1"), "clipping"),
+        (False, StepSettings(4, feedback="crafton+k:1"), "sparse feedback"),
+    ],
+)
+def test_lowering_names_what_the_user_asked_for(batch_norm: bool, settings: StepSettings, what: str) -> None:
+    with pytest.raises(FormatError) as refused:
+        rules.training_step(Network.parse("4-3-2", batch_norm=batch_norm), "dfa", settings, load_datapath("s8"))
+    assert str(refused.value) == (
+        f"datapath s8: {what} of rule dfa on 4-3-2 has no fixed-point form yet; use the datapath float32 alone"
+    )
+
+
 def changed(**entries: object) -> Datapath:
     """Return s8 with other entries."""
     datapath = load_datapath("s8")
@@ -190,3 +206,12 @@ def test_a_group_that_would_wait_for_itself_stays_apart(monkeypatch: pytest.Monk
     fused = fuse(schedule, "within_layer")
     assert {op.group for op in fused.ops} == {"", "forward.2"}
     assert fused["preact.2"].storage == "register"
+
+
+@pytest.mark.parametrize("rule", ["bp", "dfa", "lafs"])
+def test_both_passes_of_fast_gradient_sign_are_fused(rule: str) -> None:
+    network, settings = Network.parse("12-8-6-4"), StepSettings(4, fgsm=0.1)
+    fused = rules.training_step(network, rule, settings, fuse_by="within_layer")
+    stored = {t.name for t in fused.of_class("preact", "slope") if t.storage == "temp"}
+    assert not stored
+    assert {op.group for op in fused.ops} >= {"forward.1", "clean.forward.1", "delta.1", "clean.delta.1"}

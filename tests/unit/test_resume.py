@@ -74,6 +74,17 @@ def folder(data, tmp_path):
     return tmp_path
 
 
+def test_a_finished_run_goes_on_for_more_epochs(data, folder, tmp_path_factory):
+    longer = start(data, epochs=3, folder=folder, resume=True)
+    whole = start(data, epochs=3)
+    assert [epoch.epoch for epoch in longer.epochs] == [1, 2, 3]
+    assert [name for name in whole.state if not np.array_equal(whole.state[name], longer.state[name])] == []
+    cosine = tmp_path_factory.mktemp("cosine")
+    start(data, epochs=1, folder=cosine, plan=Plan(rate_schedule="cosine"))
+    with pytest.raises(ConfigError, match="has epochs 1, but 3 is given"):
+        start(data, epochs=3, folder=cosine, plan=Plan(rate_schedule="cosine"), resume=True)
+
+
 def test_only_the_last_checkpoint_is_kept(data, tmp_path):
     start(data, epochs=3, folder=tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-3.npz", "checkpoint.json"]
@@ -90,7 +101,7 @@ def test_a_stopped_run_stays_stopped(data, tmp_path):
 
 OTHERS = {
     "seed": ({"seed": 4}, "has seed 3, but 4 is given"),
-    "epochs": ({"epochs": 5}, "has epochs 1, but 5 is given"),
+    "plan's epochs": ({"epochs": 5, "plan": Plan(rate_schedule="cosine")}, "has epochs None, but 5 is given"),
     "rule": ({"rule": "bp"}, "has rule 'dfa', but 'bp'"),
     "network": ({"network": Network.parse("64-13-10")}, "has net '64-12-10', but '64-13-10'"),
     "dropout": ({"network": replace(NET, dropout=0.1)}, "has dropout 0.0"),

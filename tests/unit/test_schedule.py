@@ -26,7 +26,8 @@ from fasim.schedule import (
     validate,
 )
 from fasim.schedule.order import ancestors
-from tests.schedules import ALL_RULES, DATAPATHS, NETS, RULES, RULES_AND_DATAPATHS, position, step
+from fasim.schedule.show import properties
+from tests.schedules import ALL_RULES, DATAPATHS, NETS, RULES, RULES_AND_DATAPATHS, THREE, position, step
 
 
 def test_all_rules_are_here() -> None:
@@ -357,3 +358,20 @@ def test_shapes_and_bounds_of_feedback(rule: str, shapes: list[tuple[int, int]])
         tensor = schedule[f"feedback.{layer}"]
         assert tensor.shape == shape
         assert tensor.bound == math.sqrt(6 / shape[1])
+
+
+@pytest.mark.parametrize("rule", ["bp", "dfa"])
+def test_a_feedback_family_is_read_whether_or_not_the_rule_uses_it(rule):
+    with pytest.raises(ConfigError, match="unknown feedback 'unifrom'"):
+        step(rule, settings=StepSettings(feedback="unifrom"))
+
+
+def test_a_low_rank_matrix_is_one_matrix() -> None:
+    # 6-5-4-3: (3, 2) and (2, 5) into the first hidden layer, (3, 2) and (2, 4) into the second
+    lines = properties(step("dfa", THREE, settings=StepSettings(feedback="gaussian+rank:2")))
+    assert "feedback matrices: 2, 30 elements" in lines
+
+
+def test_a_rule_goes_up_or_down() -> None:
+    with pytest.raises(ConfigError, match="unknown direction of rule bp 'upwards'"):
+        replace(rules.get("bp"), direction="upwards")

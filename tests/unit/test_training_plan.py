@@ -280,3 +280,35 @@ def test_what_does_not_fit_the_task_is_refused(cosines):
             checks.check_fit(wide, cosines, StepSettings(loss="bce", target=target), 1)
     with pytest.raises(ConfigError, match="real numbers"):
         checks.check_input(training.load_datapath("s8"), cosines)
+
+
+def test_a_rule_that_is_left_nothing_to_train_is_refused():
+    with pytest.raises(ConfigError, match="rule shallow, freeze 'output': nothing is left to train"):
+        train("64-7-10", small(32), rule="shallow", epochs=1, settings=StepSettings(freeze="output"))
+
+
+def test_a_kept_last_batch_of_one_sample_cannot_be_normalised():
+    network, plan = Network.parse("64-7-10", batch_norm=True), Plan(last_batch="keep")
+    with pytest.raises(ConfigError, match="in a batch of 1; use a batch size that leaves 2 .* or drop the last"):
+        train(network, small(33), epochs=1, settings=FLAT, plan=plan)
+
+
+def test_feedback_follows_the_schedule_of_the_weights_unless_it_has_its_own():
+    assert Plan(rate_schedule="exponential:0.5").rates(1.0, 2, 4) == (0.25, 0.25)
+    assert Plan(rate_schedule="exponential:0.5", feedback_rate=0.5).rates(1.0, 2, 4) == (0.25, 0.125)
+    assert Plan(rate_schedule="exponential:0.5", feedback_schedule="constant").rates(1.0, 2, 4) == (0.25, 1.0)
+
+
+@pytest.mark.parametrize(("loss", "times"), [("bce", 32 * 10), ("cross_entropy", 32), ("mse", 32 * 10)])
+def test_default_rate_makes_up_for_the_mean(loss, times):
+    by_sum, by_mean = (
+        checks.default_learning_rate(StepSettings(32, loss=loss, reduction=reduction), 10) for reduction in ("sum", "mean")
+    )
+    assert by_mean == times * by_sum
+
+
+@pytest.mark.parametrize("rule", ["fa", "dfa", "hybrid"])
+def test_the_default_rate_trains_the_default_auto_encoder(rule):
+    run = train("64-128-32-128-64", "digits", rule=rule, epochs=3, settings=StepSettings(target="input", loss="mse"))
+    assert not run.diverged
+    assert run.epochs[2].test_loss < run.epochs[0].test_loss
