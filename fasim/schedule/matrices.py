@@ -78,7 +78,9 @@ class Matrices(Learning):
             stem = f"{root}_{part}" if part else root
             options = common | {"draw": draw._replace(part=part)}
             if part in ("index", "start"):
-                largest = max(2, shape[0] if part == "index" else family.arrays(shape)[""][0] + 1)
+                # hardware stores a place of n:m feedback within its group of m
+                places = int(family.sizes[1]) if family.structure == "nm" else shape[0]
+                largest = max(2, places if part == "index" else family.arrays(shape)[""][0] + 1)
                 options |= {"format": Fixed((largest - 1).bit_length(), 0, signed=False), "encoding": "dense"}
             part_axes = axes if len(part_shape) == len(shape) and not part else "JE"[: len(part_shape)]
             if shared:

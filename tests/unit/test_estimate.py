@@ -242,3 +242,10 @@ def test_estimate_is_a_public_name():
 )
 def test_feedback_bytes_are_those_that_a_memory_holds(feedback, expected):
     assert estimate("12-8-6-4", "dfa", settings=at(4, feedback=feedback)).feedback_bytes == expected
+
+
+@pytest.mark.parametrize(("feedback", "index_bits"), [("uniform+k:5", 4), ("uniform+nm:2:4", 2)])
+def test_places_of_sparse_feedback_take_the_bits_that_hardware_needs(feedback, index_bits):
+    result = estimate(Network.parse("16-100-10"), "dfa", settings=at(4, feedback=feedback))
+    entries = 100 * {"uniform+k:5": 5, "uniform+nm:2:4": 6}[feedback]
+    assert result.feedback_bytes == entries * (32 + index_bits) / 8
