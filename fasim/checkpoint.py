@@ -45,7 +45,8 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     """
     arrays = folder / f"checkpoint-{len(checkpoint.epochs)}.npz"
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **checkpoint.state)
+    # allow_pickle is a keyword of NumPy 2.1 and later only; no array of a state is an object
+    np.savez(buffer, **checkpoint.state)  # type: ignore[arg-type]
     write_whole(arrays, buffer.getvalue())
     content = {
         "arrays": arrays.name,
