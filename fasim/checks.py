@@ -8,12 +8,15 @@ from fasim import losses
 from fasim.data import CODE_FRAC, Data, parse_augmentation
 from fasim.errors import ConfigError
 from fasim.fixedpoint import Datapath, Fixed
+from fasim.losses import SQUARED
 from fasim.network import Network
 from fasim.plan import Plan
 from fasim.schedule import Schedule, StepSettings
 from fasim.state import set_learning_rate
 
 CODE_FORMAT = Fixed(8, CODE_FRAC, signed=False)
+# the same codes as whole numbers 0 .. 255, for datapaths that reckon in whole numbers (pocketnn)
+WHOLE_CODES = Fixed(8, 0, signed=False)
 # on the sum over a batch; momentum multiplies the step by about 1 / (1 - mu) = 10, Adam and RMSprop ignore its scale
 DEFAULT_LEARNING_RATES = {"sgd": 2.0**-7, "momentum": 2.0**-10, "nesterov": 2.0**-10, "rmsprop": 5e-4, "adam": 5e-4}
 SCALE_FREE = ("adam", "rmsprop")
@@ -33,7 +36,7 @@ def default_learning_rate(settings: StepSettings, outputs: int) -> float:
     rate = DEFAULT_LEARNING_RATES[settings.optimizer]
     if settings.optimizer in SCALE_FREE:
         return rate
-    if settings.loss == "mse":
+    if settings.loss in SQUARED:
         rate *= MSE_FACTOR * (1.0 if settings.target == "label" else REAL_TARGET_FACTOR)
     if settings.reduction == "mean" and settings.error_scale == "loss_gradient":
         loss = losses.LOSSES[settings.loss]
@@ -89,9 +92,10 @@ def check_input(datapath: Datapath | None, data: Data | None = None) -> None:
     """Refuse a datapath whose input format gives the codes other values than float32 gives them."""
     if datapath is None:
         return
-    if datapath.input != CODE_FORMAT:
+    if datapath.input not in (CODE_FORMAT, WHOLE_CODES):
         raise ConfigError(
-            f"datapath {datapath.name}: input {datapath.input}, but data are codes of format {CODE_FORMAT}; write that"
+            f"datapath {datapath.name}: input {datapath.input}, but data are codes of format {CODE_FORMAT}; write that, or "
+            f"{WHOLE_CODES} for codes as whole numbers"
         )
     if data is not None and (data.gain is not None or data.x_train.dtype != np.uint8):
         raise ConfigError(

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fasim import __version__
+from fasim import __version__, cli_format
 from fasim import cli_options as have
 from fasim import cli_read as read
+from fasim.cli_calibrate import calibrate
+from fasim.cli_export import export
 from fasim.cli_groups import INTERRUPTED, Group
 from fasim.errors import FasimError
 from fasim.progress import Progress
@@ -36,6 +38,12 @@ def main() -> None:
 @click.version_option(__version__, prog_name="fasim")
 def command() -> None:
     """Compare learning rules for chips that learn: accuracy, energy and memory, in float and fixed point."""
+
+
+command.add_command(export)
+
+
+command.add_command(calibrate)
 
 
 @command.command()
@@ -107,7 +115,7 @@ def train(**given: Any) -> None:  # noqa: ANN401
     """Train one network and draw its learning curves."""
     import json
 
-    from fasim import report, run_files
+    from fasim import report, run_files, run_trace
     from fasim.comparison import default_network
     from fasim.energy import estimate
     from fasim.training import TrainingInterruptedError
@@ -122,6 +130,7 @@ def train(**given: Any) -> None:  # noqa: ANN401
     interrupted, resume = False, given["resume"] is not None
     try:
         watch = run_files.Watch(data, results.path, resume=resume) if given["angles"] else None
+        log = run_trace.TraceLog(results.path, resume=resume) if given["trace"] else None
         with progress:
             run = run_training(
                 network,
@@ -136,9 +145,10 @@ def train(**given: Any) -> None:  # noqa: ANN401
                 backend=given["backend"],
                 threads=read.threads(given["threads"], network, settings),
                 on_epoch=progress.training_epoch_done,
-                after_epoch=watch,
+                after_epoch=run_trace.after_each(watch, log),
                 folder=results.path if given["checkpoint"] or resume else None,
                 resume=resume,
+                trace=given["trace"],
             )
     except TrainingInterruptedError as stop:
         if not stop.run.epochs:
@@ -166,9 +176,13 @@ def train(**given: Any) -> None:  # noqa: ANN401
         watch=watch,
         finished=not interrupted,
     )
+    if log is not None:
+        pictures.append(log.draw(run_files.title(run, data)))
     if given["as_json"]:
         click.echo(json.dumps(content, indent=1))
     else:
+        if log is not None:
+            report.print_table(run_trace.trace_table(log.records))
         click.echo("\n".join(report.run_lines(run, energy, data.name)))
         for picture in pictures:
             click.echo(f"picture: {picture}")
@@ -256,3 +270,6 @@ def doctor() -> None:
 
     for line in lines():
         click.echo(line)
+
+
+command.add_command(cli_format.command)

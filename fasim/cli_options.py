@@ -37,7 +37,7 @@ DATA_OPTIONS = options(
 NETWORK_OPTIONS = options(
     option(NETWORK, "--hidden", default="tanh", help="Hidden activation: tanh, sigmoid, relu, linear."),
     option(NETWORK, "--output", help="Output activation; default: what the loss needs.", show_default="by loss"),
-    option(NETWORK, "--init", default="torch", help="Initial weights: torch, xavier, he, lecun, zero."),
+    option(NETWORK, "--init", default="torch", help="Initial weights: torch, xavier, he, lecun, wage, zero."),
     option(NETWORK, "--bias-init", default="default", help="Initial biases: default (by --init), zero, normal."),
     option(NETWORK, "--batch-norm", is_flag=True, help="Normalise hidden pre-activations over the batch."),
     option(NETWORK, "--dropout", default=0.0, help="Probability with which a hidden activation is dropped."),
@@ -152,6 +152,12 @@ TRAIN_OPTIONS = options(
         "--resume",
         metavar="FOLDER",
         help="Go on with the run of this folder, for more --epochs if wanted; else give the options it was started with.",
+    ),
+    option(
+        RUN,
+        "--trace",
+        is_flag=True,
+        help="Count the range of every tensor: a table, trace.jsonl and trace.png; results stay the same.",
     ),
     option(RUN, "--angles", is_flag=True, help="Measure the angles to backpropagation after each epoch, and draw them."),
 )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # multiply-accumulates of a forward pass below which a second thread costs more at the barriers than it brings
 SMALL_STEP = 4_000_000
-OUTPUT_OF_LOSS = {"bce": "sigmoid", "cross_entropy": "softmax", "mse": "linear"}
+OUTPUT_OF_LOSS = {"bce": "sigmoid", "cross_entropy": "softmax", "mse": "linear", "half_mse": "linear"}
 
 
 def data(given: dict[str, Any]) -> Data:

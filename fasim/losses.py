@@ -1,6 +1,6 @@
 """Losses: their scale at the output and their value, in PyTorch's conventions.
 
-All three have the error ``output - target`` as the core of their gradient at the output's pre-activation; they differ in
+All have the error ``output - target`` as the core of their gradient at the output's pre-activation; they differ in
 the scale and in whether the slope of the output activation remains.
 
 =============  ================  =========================  ===============================
@@ -9,6 +9,7 @@ loss           output            sum                        mean divides by
 bce            sigmoid           error                      N K (``BCELoss``)
 cross_entropy  softmax           error                      N (``CrossEntropyLoss``)
 mse            any but softmax   2 error f'(preact)         N K (``MSELoss``)
+half_mse       any but softmax   error f'(preact)           N K (half of ``MSELoss``; PocketNN's L2, WAGE's)
 =============  ================  =========================  ===============================
 """
 
@@ -22,6 +23,8 @@ from fasim.errors import ConfigError, unknown_name
 from fasim.network import ACTIVATIONS
 
 REDUCTIONS = ("sum", "mean")
+# what stands before the mean of squares
+SQUARED = {"mse": 1.0, "half_mse": 0.5}
 ERROR_SCALES = ("loss_gradient", "raw")
 
 
@@ -46,6 +49,7 @@ LOSSES = {
     "bce": Loss("bce", ("sigmoid",), 1, False, True),
     "cross_entropy": Loss("cross_entropy", ("softmax",), 1, False, False),
     "mse": Loss("mse", ACTIVATIONS, 2, True, True),
+    "half_mse": Loss("half_mse", ACTIVATIONS, 1, True, True),
 }
 
 
@@ -68,14 +72,14 @@ def value(name: str, output: np.ndarray, target: np.ndarray) -> float:
     """
     output = output.astype(np.float64)
     if target.ndim == 2:
-        if name == "mse":
-            return float(np.mean((output - target) ** 2))
+        if name in SQUARED:
+            return SQUARED[name] * float(np.mean((output - target) ** 2))
         return float(-np.mean(target * _log(output) + (1.0 - target) * _log(1.0 - output)))
     rows = np.arange(len(target))
-    if name == "mse":
+    if name in SQUARED:
         error = output.copy()
         error[rows, target] -= 1.0
-        return float(np.mean(error**2))
+        return SQUARED[name] * float(np.mean(error**2))
     log = _log(output)
     if name == "cross_entropy":
         return float(-np.mean(log[rows, target]))

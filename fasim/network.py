@@ -25,7 +25,9 @@ from fasim.errors import ConfigError, TopologyError, unknown_name
 
 ACTIVATIONS = ("tanh", "sigmoid", "relu", "linear")
 OUTPUTS = (*ACTIVATIONS, "softmax")
-INITS = ("torch", "xavier", "he", "lecun", "zero")
+INITS = ("torch", "xavier", "he", "lecun", "wage", "zero")
+# Wu et al. 2018: 1.5 steps of their two-bit weights, below which all of them would start at 0
+WAGE_LIMIT = 0.75
 # default: what the weights' initialisation brings along; normal: N(0, 1), as Flam-Shepherd's experiments start
 BIAS_INITS = ("default", "zero", "normal")
 # inverted: kept units are scaled by 1/(1-p) in training; classical: every unit is scaled by 1-p in evaluation
@@ -239,6 +241,24 @@ class Network:
                 tokens.extend([str(layer)] * run)
             start = stop
         return "-".join(tokens)
+
+
+def init_limit(init: str, segment: Segment) -> float:
+    """Return the bound of a layer's initial weights (normal ones: 4 deviations); 0 where they start at 0."""
+    fan_in, shape = segment.fan_in, segment.weight_shape
+    fan_out = shape[0] * math.prod(shape[1:-1])
+    match init:
+        case "torch":
+            return 1 / math.sqrt(fan_in)
+        case "lecun":
+            return 4 / math.sqrt(fan_in)
+        case "xavier":
+            return math.sqrt(6 / (fan_in + fan_out))
+        case "he":
+            return math.sqrt(6 / fan_in)
+        case "wage":
+            return max(math.sqrt(6 / fan_in), WAGE_LIMIT)
+    return 0.0
 
 
 def _parse_token(text: str, token: str) -> list[Layer]:

@@ -52,6 +52,11 @@ class Watch:
         return records
 
 
+def title(run: Run, data: Data) -> str:
+    """Return the title of a run's pictures."""
+    return f"{run.schedule.rule} on {run.schedule.datapath}: {data.name}, {run.network}, seed {run.seed}"
+
+
 def write(
     run: Run,
     content: dict[str, Any],
@@ -68,15 +73,15 @@ def write(
     These are ``learning_curves.png``; ``angles.png`` if angles were measured; ``reconstructions.png`` of an auto-encoder of
     images, unless the run was stopped within an epoch.
     """
-    title = f"{run.schedule.rule} on {run.schedule.datapath}: {data.name}, {run.network}, seed {run.seed}"
+    named = title(run, data)
     write_json(folder / "summary.json", content | provenance())
     write_whole(folder / "epochs.csv", as_csv(content["epochs"]))
     pictures = {"learning_curves.png": plots.learning_curves(run, data.name)}
     if watch is not None and watch.diagnostics.records:
-        pictures["angles.png"] = plots_angles.angles_over_epochs(watch.diagnostics.records, title)
+        pictures["angles.png"] = plots_angles.angles_over_epochs(watch.diagnostics.records, named)
     if run.settings.target == "input" and finished and plots_images.can_be_shown(data.shape):
         outputs = predict(run, data, data.x_test, datapath=datapath, backend=backend)
-        pictures["reconstructions.png"] = plots_images.reconstructions(data.values(data.x_test), outputs, data.shape, title)
+        pictures["reconstructions.png"] = plots_images.reconstructions(data.values(data.x_test), outputs, data.shape, named)
     for name, picture in pictures.items():
         write_whole(folder / name, picture)
     return [folder / name for name in pictures]

@@ -7,17 +7,18 @@ that float32 and fixed point differ by their arithmetic alone.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from fasim import feedback
 from fasim.errors import ConfigError
-from fasim.fixedpoint import quantize
-from fasim.network import Network, Segment
+from fasim.fixedpoint import Fixed, quantize
+from fasim.network import Network, Segment, init_limit
 from fasim.rng import check_seed, stream
-from fasim.schedule import Draw, Schedule, Tensor
+from fasim.schedule import Draw, Op, Schedule, Tensor
 from fasim.schedule import ops as kinds
-from fasim.schedule.lower import MAX_ACCUMULATOR_BITS, RANDOM_BITS
+from fasim.schedule.lowering import MAX_ACCUMULATOR_BITS, RANDOM_BITS
 
 State = dict[str, np.ndarray]
 
@@ -81,17 +82,13 @@ def _draw_layer(network: Network, segment: Segment, seed: int) -> tuple[np.ndarr
 
 def _draw_default(init: str, segment: Segment, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the weight of a layer, and the bias that its initialisation brings along."""
-    shape, fan_in = segment.weight_shape, segment.fan_in
-    units = shape[0]
+    shape, units = segment.weight_shape, segment.weight_shape[0]
     random = stream(seed, "init", segment.index)
-    if init == "torch":
-        limit = 1 / math.sqrt(fan_in)
-        return random.uniform(-limit, limit, shape), random.uniform(-limit, limit, units)
     if init == "lecun":
-        return random.standard_normal(shape) / math.sqrt(fan_in), np.zeros(units)
-    fan_out = units * math.prod(shape[1:-1])
-    limit = {"xavier": math.sqrt(6 / (fan_in + fan_out)), "he": math.sqrt(6 / fan_in), "zero": 0.0}[init]
-    return random.uniform(-limit, limit, shape), np.zeros(units)
+        return random.standard_normal(shape) / math.sqrt(segment.fan_in), np.zeros(units)
+    limit = init_limit(init, segment)
+    weight = random.uniform(-limit, limit, shape)
+    return weight, random.uniform(-limit, limit, units) if init == "torch" else np.zeros(units)
 
 
 def _store(values: np.ndarray, tensor: Tensor) -> np.ndarray:
@@ -106,13 +103,27 @@ def _copy_from_masters(schedule: Schedule, state: State, drawn: State) -> None:
     Not by the copy's own cast: a stochastic one would need a step number before the first step. A layer that a rule leaves
     untrained has no master, but its weights are rounded as if it had: all rules start from the same ones.
     """
-    masters = schedule.of_class("master")
-    for copy in schedule.of_class("weight") if masters else []:
-        master, target = masters[0].format, copy.format
-        assert master is not None
-        assert target is not None
-        values = quantize(drawn[copy.name], master).astype(np.float64)
-        state[copy.name] = quantize(np.ldexp(values, -master.frac), target)
+    masters = {tensor.name.removeprefix("master."): tensor.format for tensor in schedule.of_class("master")}
+    for name in masters:
+        if name.startswith("feedback."):
+            state[name] = _cast(state[f"master.{name}"], masters[name], schedule[name].format)
+    layers = [name for name in masters if name.isdecimal()]
+    for copy in schedule.of_class("weight") if layers else []:
+        layer = copy.name.removeprefix("weight.")
+        master, other = masters.get(layer), masters[layers[0]]
+        beside = schedule[f"weight.{layers[0]}"].format
+        assert copy.format is not None
+        assert other is not None
+        assert beside is not None
+        if master is None:
+            master = replace(other, frac=copy.format.frac + other.frac - beside.frac)
+        state[copy.name] = _cast(quantize(drawn[copy.name], master), master, copy.format)
+
+
+def _cast(raw: np.ndarray, source: Fixed | None, target: Fixed | None) -> np.ndarray:
+    assert source is not None
+    assert target is not None
+    return np.ascontiguousarray(quantize(np.ldexp(raw.astype(np.float64), -source.frac), target))
 
 
 def set_learning_rate(state: State, schedule: Schedule, rate: float, feedback_rate: float | None = None) -> None:
@@ -135,24 +146,65 @@ def set_learning_rate(state: State, schedule: Schedule, rate: float, feedback_ra
         state["learning_rate"] = np.array([rate], np.float64)
         state["feedback_rate"] = np.array([rate if feedback_rate is None else feedback_rate], np.float64)
         return
-    if math.frexp(rate)[0] != 0.5:
+    rates = {"learning": rate, "feedback": rate if feedback_rate is None else feedback_rate}
+    for what, given in rates.items():
+        state[f"{what}_shift"], state[f"{what}_factor"] = _applied(schedule, what, given)
+
+
+def _applied(schedule: Schedule, what: str, rate: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return a learning rate as the datapath applies it: k of 2^-k, and a factor or divisor.
+
+    Checks that every update that it concerns stays exact.
+    """
+    updates = [op for op in schedule.find(kinds.UPDATE) if (op.attrs["group"] == "feedback") == (what == "feedback")]
+    shift, factor = 0, 1
+    for op in updates:
+        where = f"learning rate {_text(rate)} on datapath {schedule.datapath}"
+        if rate == 0:
+            raise ConfigError(f"{where}: fixed point has no rate of 0; freeze the layer, or give feedback a tiny one")
+        match op.attrs["rate"]:
+            case "shift" if math.frexp(rate)[0] != 0.5:
+                raise ConfigError(
+                    f"{where}: fixed point shifts, so a power of two is needed, such as 2^{round(math.log2(rate))}"
+                )
+            case "shift":
+                shift = 1 - math.frexp(rate)[1]
+            case "multiply":
+                mantissa, exponent = math.frexp(rate)
+                bits = op.attrs["factor_bits"]
+                factor, shift = math.floor(math.ldexp(mantissa, bits) + 0.5), bits - exponent
+            case "divide":
+                factor = round(1 / rate)
+                if factor < 1 or abs(factor * rate - 1) > 1e-6:
+                    raise ConfigError(
+                        f"{where}: it divides by a whole number, so 1/{max(1, factor)} is possible; give that"
+                    )
+        _check_update(schedule, op, where, shift, factor)
+    return np.array([shift], np.int64), np.array([factor], np.int64)
+
+
+def _text(rate: float) -> str:
+    """Return a rate as people write it: a power of two as such."""
+    mantissa, exponent = math.frexp(rate)
+    return f"2^{exponent - 1}" if mantissa == 0.5 else f"{rate:g}"
+
+
+def _check_update(schedule: Schedule, op: Op, where: str, learning_shift: int, factor: int) -> None:
+    """Refuse a rate with which a random word is too short, or an update would leave 63 bits."""
+    shift = op.attrs["shift"] + (0 if op.attrs["rate"] in ("none", "divide") else learning_shift)
+    random = op.attrs.get("random")
+    words = RANDOM_BITS if random is None or random.source == "philox" else random.width
+    all_bits = random is None or not random.bits
+    if op.attrs["rounding"] == "STOCH" and op.attrs["kind"] == "subtract" and all_bits and shift > words:
         raise ConfigError(
-            f"learning rate {rate:g} on datapath {schedule.datapath}: fixed point shifts, so a power of two is needed, "
-            f"such as 2^{round(math.log2(rate))}"
+            f"{where}: {op.site} would round away {shift} "
+            f"bits, but a random word has {words}; use a larger rate or a master with more fraction bits"
         )
-    learning_shift = 1 - math.frexp(rate)[1]
-    for op in schedule.find(kinds.UPDATE):
-        shift = op.attrs["shift"] + learning_shift
-        if op.attrs["rounding"] == "STOCH" and shift > RANDOM_BITS:
-            raise ConfigError(
-                f"learning rate 2^-{learning_shift} on datapath {schedule.datapath}: {op.site} would round away {shift} "
-                f"bits, but a random word has {RANDOM_BITS}; use a larger rate or a master with more fraction bits"
-            )
-        gradient = schedule[op.reads[1]].format
-        assert gradient is not None
-        if gradient.bits - shift > MAX_ACCUMULATOR_BITS:
-            raise ConfigError(
-                f"learning rate 2^{-learning_shift} on datapath {schedule.datapath}: {op.site} would shift its sum of "
-                f"{gradient.bits} bits left by {-shift}; at most {MAX_ACCUMULATOR_BITS} bits are exact, use a smaller rate"
-            )
-    state["learning_shift"] = np.array([learning_shift], np.int64)
+    gradient = schedule[op.reads[1]].format
+    assert gradient is not None
+    bits = gradient.bits + (factor.bit_length() if op.attrs["rate"] == "multiply" else 0)
+    if max(bits, bits - shift) > MAX_ACCUMULATOR_BITS:
+        raise ConfigError(
+            f"{where}: {op.site} would shift its sum of "
+            f"{bits} bits left by {max(0, -shift)}; at most {MAX_ACCUMULATOR_BITS} bits are exact, use a smaller rate"
+        )

@@ -16,6 +16,7 @@ from fasim.checks import check_fit, check_input, check_rates, default_learning_r
 from fasim.data import Data, augment, load
 from fasim.errors import ConfigError
 from fasim.fixedpoint import Datapath, load_datapath
+from fasim.fixedpoint.statistics import TensorStatistics
 from fasim.fixedpoint.trace import SiteCount, Trace
 from fasim.network import Network
 from fasim.plan import Plan
@@ -46,7 +47,10 @@ class Epoch:
 
 @dataclass
 class Run:
-    """A training run: its settings, its finished epochs, and the state that it left."""
+    """A training run: its settings, its finished epochs, and the state that it left.
+
+    `trace` counts casts over all epochs; `last_tensors` holds the range of every tensor in the last one, if it was traced.
+    """
 
     network: Network
     rule: Rule
@@ -58,6 +62,7 @@ class Run:
     data_note: str = ""
     epochs: list[Epoch] = field(default_factory=list)
     trace: Trace = field(default_factory=Trace)
+    last_tensors: dict[str, TensorStatistics] = field(default_factory=dict, repr=False)
     samples_per_epoch: int = 0
     plan: Plan = field(default_factory=Plan)
     stopped: bool = False
@@ -140,6 +145,7 @@ def train(
     after_epoch: Callable[[Run], None] | None = None,
     folder: Path | None = None,
     resume: bool = False,
+    trace: bool = False,
 ) -> Run:
     """Train one network with one rule on one datapath, evaluating after every epoch.
 
@@ -173,6 +179,8 @@ def train(
     resume : bool
         Go on from the checkpoint in `folder`, for more epochs than it was started with if wanted (not with a cosine
         schedule); the run then equals an uninterrupted one bit for bit.
+    trace : bool
+        Count the range of every tensor; the results stay the same, bit for bit.
 
     Returns
     -------
@@ -191,7 +199,7 @@ def train(
     check_input(datapath, data)
     if learning_rate is None:
         learning_rate = default_learning_rate(settings, network.outputs)
-    trainer = _Trainer(network, data, rule, datapath, settings, plan, backend, threads, seed)
+    trainer = _Trainer(network, data, rule, datapath, settings, plan, backend, threads, seed, trace)
     run = Run(network, trainer.rule, trainer.schedule, settings, seed, learning_rate, trainer.state, data.note, plan=plan)
     run.samples_per_epoch = trainer.samples_per_epoch
     check_rates(trainer.schedule, plan, learning_rate, epochs)
@@ -234,16 +242,18 @@ class _Trainer:
         backend: str,
         threads: int,
         seed: int,
+        trace: bool,
     ) -> None:
         self.data, self.plan, self.seed, self.rule = data, plan, seed, get_rule(rule)
         self.size, self.settings = settings.batch_size, settings
         self.last = len(data.x_train) % self.size if plan.last_batch == "keep" else 0
         make = backends.get(backend)
+        make_training = backends.observing(backend) if trace else make
 
         def program(batch_size: int, freeze: str) -> backends.Program:
             frozen = ",".join(filter(None, (settings.freeze, freeze)))
             step = training_step(network, self.rule, replace(settings, batch_size=batch_size, freeze=frozen), datapath)
-            return make(step, threads=threads)
+            return make_training(step, threads=threads)
 
         sizes = [self.size, self.last] if self.last else [self.size]
         freezes = {stage.freeze for stage in plan.parsed_stages}
@@ -287,6 +297,7 @@ class _Trainer:
             first, taken = first + stage.steps, taken + whole
         seconds = time.perf_counter() - started
         run.trace.update(counted)
+        run.last_tensors = counted.tensors
         total = counted.total
         accuracy, loss = self.evaluate(data.x_test, data.y_test)
         on_training = (math.nan, math.nan)

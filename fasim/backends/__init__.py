@@ -7,6 +7,7 @@ the others are held against.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -93,3 +94,12 @@ def get(name: str) -> Backend:
 
         return ReferenceProgram
     raise ConfigError(unknown_name("backend", name, names()))
+
+
+def observing(name: str) -> Backend:
+    """Return a backend whose programs count the range of every tensor, into ``Trace.tensors``."""
+    if get(name) is not get("cpu"):
+        raise ConfigError(f"backend {name} does not observe tensors; trace with the backend cpu")
+    from fasim.backends.cpu import CpuProgram
+
+    return partial(CpuProgram, observe=True)

@@ -15,18 +15,20 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from fasim.backends import Samples, chunks
-from fasim.backends.cpu_bind import Slice, bind_fixed
+from fasim.backends.cpu_bind import Slice
+from fasim.backends.cpu_fixed import bind_fixed
 from fasim.backends.cpu_float import bind_float
+from fasim.backends.observer import Observer, collect
 from fasim.errors import ConfigError
 from fasim.fixedpoint.trace import SiteCount, Trace
-from fasim.schedule import Schedule, Tensor
+from fasim.schedule import Op, Schedule, Tensor
 from fasim.schedule import ops as kinds
 from fasim.state import State
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
-# these run on slices of the units, everything else on slices of the batch rows
-UNIT_KINDS = frozenset({kinds.GRAD, kinds.GRAD_BIAS, kinds.UPDATE})
+# these need a whole tensor at once: one thread runs them
+WHOLE_KINDS = frozenset({kinds.NORM, kinds.NORM_BACK, kinds.EXPONENT})
 
 
 class CpuProgram:
@@ -37,19 +39,18 @@ class CpuProgram:
     schedule : Schedule
     threads : int
         Threads to use, at most one per sample of a batch.
+    observe : bool
+        Count the range of every tensor that is written, into ``Trace.tensors`` of `run`.
     """
 
-    def __init__(self, schedule: Schedule, *, threads: int = 1) -> None:
+    def __init__(self, schedule: Schedule, *, threads: int = 1, observe: bool = False) -> None:
         if threads < 1:
             raise ConfigError(f"threads {threads}: at least 1 is needed")
         self.schedule = schedule
         self.fixed = schedule.datapath != "float32"
-        for op in schedule.ops:
-            if self.fixed and op.kind in (kinds.CONV, kinds.POOL):
-                raise ConfigError(
-                    f"backend cpu cannot run {op.kind} in fixed point yet; use dense layers, or the datapath float32"
-                )
         self.threads = threads
+        self.observe = observe
+        self.observers: list[Observer] = []
         self.workers = min(threads, schedule.batch_size) if self.fixed else 1
         self.buffers = {
             tensor.name: np.zeros(_flat(tensor), _dtype(tensor))
@@ -62,21 +63,23 @@ class CpuProgram:
         """Train; see :class:`fasim.backends.Program`."""
         steps = len(order) // self.schedule.batch_size
         if steps:
+            self.observers = [Observer(self.schedule) for _ in range(self.workers if self.observe else 0)]
             threads = [self._worker(state, data, order, first_step, steps, index) for index in range(self.workers)]
             self._execute([target for target, _ in threads])
-            return self._collect(steps, [counters for _, counters in threads])
+            trace = self._collect(steps, [counters for _, counters in threads])
+            trace.tensors = collect(self.observers, trace)
+            return trace
         return Trace()
 
     def outputs(self, state: State, data: Samples) -> np.ndarray:
         """Return outputs as floats; see :class:`fasim.backends.Program`."""
         samples, size = len(data.codes), self.schedule.batch_size
         output = self.schedule["output"]
-        scale = 1.0 if output.format is None else 2.0**-output.format.frac
         results = np.empty((samples, output.shape[1]), np.float32)
         done = 0
         for number, rows, count in chunks(samples, size):
             self.run(state, data, rows, number)
-            results[done : done + count] = self.buffers["output"][:count] * np.float32(scale)
+            results[done : done + count] = self.buffers["output"][:count] * np.float32(self._scale(output))
             done += count
         return results
 
@@ -86,9 +89,14 @@ class CpuProgram:
         found = {}
         for name in names:
             tensor = self.schedule[name]
-            scale = 1.0 if tensor.format is None else 2.0**-tensor.format.frac
-            found[name] = self.buffers[name].reshape(tensor.shape) * np.float32(scale)
+            found[name] = self.buffers[name].reshape(tensor.shape) * np.float32(self._scale(tensor))
         return found
+
+    def _scale(self, tensor: Tensor) -> float:
+        """Return the value of a raw 1, with the exponents of the last step."""
+        if tensor.format is None:
+            return 1.0
+        return 2.0 ** -(tensor.format.frac + sum(sign * int(self.buffers[name][0]) for name, sign in tensor.points))
 
     def _execute(self, targets: list[Callable[[], None]]) -> None:
         """Run one target per thread; an exception of any is raised here."""
@@ -158,28 +166,41 @@ class CpuProgram:
         """Return the calls of one thread for one step, barriers included."""
         bind = bind_fixed if self.fixed else bind_float
         calls: list[Call] = [*bind.load(self.schedule, arrays, data, rows, batch)]
-        by_units = False
+        observer = self.observers[index] if self.observe else None
+        if observer is not None:
+            calls += observer.loaded(arrays, rows)
+        before = "rows"
         for op in self.schedule.ops:
-            units = op.kind in UNIT_KINDS or op.phase == "update"
-            if units != by_units and self.workers > 1:
+            by = self._division(op)
+            if self.workers > 1 and (by != before or by == "whole"):
                 calls.append((self.barrier.wait, ()))
-            by_units = units
+            before = by
             part = rows
-            if units:
+            if by == "units":
                 count = self.schedule[op.writes[0]].shape[0]
                 part = Slice(count * index // self.workers, count * (index + 1) // self.workers)
+            elif by == "whole":
+                part = Slice(0, 0 if index else (self.schedule[op.reads[0]].shape or (1,))[0])
             if part.start < part.stop:
                 if op.site:
                     counters[op.site] = np.zeros(2, np.int64)
                 calls.extend(bind.op(self.schedule, op, arrays, part, step, counters.get(op.site)))
-        if by_units and self.workers > 1:
+                if observer is not None:
+                    calls += observer.calls(op, arrays, part)
+        if before != "rows" and self.workers > 1:
             calls.append((self.barrier.wait, ()))
         return calls
+
+    def _division(self, op: Op) -> str:
+        """Return what the threads divide among them: batch rows, units, or nothing."""
+        if not self.fixed or op.kind in WHOLE_KINDS:
+            return "whole" if self.fixed else "rows"
+        return "rows" if self.schedule[op.writes[0]].axes.startswith("N") else "units"
 
     def _collect(self, steps: int, counters: list[dict[str, np.ndarray]]) -> Trace:
         trace = Trace()
         for op in self.schedule.ops:
-            if op.site:
+            if op.site and op.kind != kinds.DROPOUT:  # which draws at its site, but casts nothing
                 found = [part[op.site] for part in counters if op.site in part]
                 elements = steps * self.schedule[op.writes[0]].elements
                 trace.add(
@@ -198,7 +219,7 @@ def _dtype(tensor: Tensor) -> np.dtype:
     if tensor.name == "label":
         return np.dtype(np.int64)
     if tensor.cls == "scalar":
-        return np.dtype(np.float64)
+        return np.dtype(np.float64 if tensor.format is None else np.int64)
     if tensor.format is None:
         return np.dtype(np.float32)
     if tensor.cls in ("accumulator", "signal", "gradient"):

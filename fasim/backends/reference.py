@@ -8,20 +8,18 @@ written by hand.
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from fasim import optimizers
 from fasim.backends import Samples, chunks
+from fasim.backends.reference_fixed import FixedOps
 from fasim.backends.reference_float import FloatOps
+from fasim.backends.reference_integers import integers
 from fasim.errors import ConfigError
-from fasim.fixedpoint.format import Fixed
-from fasim.fixedpoint.trace import SiteCount, Trace
-from fasim.scalar.philox import random_word
-from fasim.schedule import Op, Schedule, Tensor
-from fasim.schedule import ops as kinds
+from fasim.fixedpoint.trace import Trace
+from fasim.schedule import Op, Schedule, Value
 from fasim.state import State
 
 Array = np.ndarray
@@ -40,20 +38,18 @@ SLOPES: dict[str, Callable[[Array], Array]] = {
 }
 
 
-class ReferenceProgram(FloatOps):
+class ReferenceProgram(FloatOps, FixedOps):
     """Interprets a schedule."""
 
     def __init__(self, schedule: Schedule, *, threads: int = 1) -> None:  # noqa: ARG002
         self.schedule = schedule
         self.fixed = schedule.datapath != "float32"
+        self.methods = "_fixed_" if self.fixed else "_"
         for op in schedule.ops:
-            if not hasattr(self, f"_{op.kind.lower()}"):
-                raise ConfigError(f"backend reference cannot run {op.kind} yet; use a network of dense layers")
-            if self.fixed and op.kind in (kinds.CONV, kinds.POOL):
-                raise ConfigError(
-                    f"backend reference cannot run {op.kind} in fixed point yet; use dense layers, or the datapath float32"
-                )
-        self.learnt = {value.tensor for op in schedule.find(kinds.UPDATE) for value in op.writes}
+            if not hasattr(self, self.methods + op.kind.lower()):
+                raise ConfigError(f"backend reference cannot run {op.kind} on the datapath {schedule.datapath} yet")
+        written = {value.tensor for op in schedule.ops for value in op.writes}
+        self.changed = [name for name in written if schedule[name].storage == "state"]
 
     def run(self, state: State, data: Samples, order: Array, first_step: int) -> Trace:
         """Train; see :class:`fasim.backends.Program`. In float the state becomes float64."""
@@ -77,8 +73,11 @@ class ReferenceProgram(FloatOps):
         return {name: self._real(values, name).reshape(self.schedule[name].shape) for name in names}
 
     def _real(self, values: dict[str, Array], name: str) -> Array:
-        fmt = self.schedule[name].format
-        return values[name].astype(float) * (1.0 if fmt is None else 2.0**-fmt.frac)
+        tensor = self.schedule[name]
+        if tensor.format is None:
+            return values[name].astype(float)
+        moved = sum(sign * int(values[point][0]) for point, sign in tensor.points)
+        return values[name].astype(float) * 2.0 ** -(tensor.format.frac + moved)
 
     def _step(self, state: State, data: Samples, rows: Array, step: int, trace: Trace) -> dict[str, Array]:
         values: dict[str, Array] = {}
@@ -89,20 +88,18 @@ class ReferenceProgram(FloatOps):
             if tensor.draw is not None and tensor.draw.part in ("index", "start"):
                 values[tensor.name] = state[tensor.name]
             elif tensor.storage in ("state", "generated"):
-                values[tensor.name] = _integers(state[tensor.name]) if self.fixed else state[tensor.name].astype(float)
+                values[tensor.name] = integers(state[tensor.name]) if self.fixed else state[tensor.name].astype(float)
         self.now, self.state, self.step, self.trace = values, state, step, trace
         for op in self.schedule.ops:
-            getattr(self, f"_{op.kind.lower()}")(op)
-        for tensor in self.schedule.tensors.values():
-            if tensor.storage == "state" and tensor.draw is None or tensor.name in self.learnt:
-                new = values[tensor.name]
-                state[tensor.name] = new.astype(_format(tensor).dtype) if self.fixed else new
+            getattr(self, self.methods + op.kind.lower())(op)
+        for name in self.changed:
+            state[name] = values[name].astype(self._format(Value(name)).dtype) if self.fixed else values[name]
         return values
 
     def _inputs(self, data: Samples, rows: Array) -> Array:
         """Return a batch of inputs, one sample a row."""
         if self.fixed:
-            return _integers(data.codes[rows])
+            return integers(data.codes[rows])
         if data.gain is None or data.offset is None:
             return data.codes[rows].astype(float) * float(data.scale)
         return data.codes[rows].astype(float) * data.gain + data.offset
@@ -117,20 +114,10 @@ class ReferenceProgram(FloatOps):
 
     def _dense(self, op: Op) -> None:
         act, weight, bias = self._read(op)
-        if self.fixed:
-            self._write(
-                op,
-                act.dot(weight.T) * 2 ** op.attrs["product_shift"] + bias * 2 ** op.attrs["bias_shift"],
-            )
-        else:
-            self._write(op, act @ weight.T + bias)
+        self._write(op, act @ weight.T + bias)
 
     def _activate(self, op: Op) -> None:
         self._write(op, ACTIVATIONS[op.attrs["function"]](*self._read(op)))
-
-    def _lookup(self, op: Op) -> None:
-        codes, table = self.now[op.reads[0].tensor], self.schedule.tables[op.reads[1].tensor]
-        self._write(op, _each(lambda code: int(table[code - op.attrs["lowest"]]), codes))
 
     def _error(self, op: Op) -> None:
         output, label = self._read(op)
@@ -140,26 +127,26 @@ class ReferenceProgram(FloatOps):
 
     def _sign(self, op: Op) -> None:
         (error,) = self._read(op)
-        self._write(op, _each(lambda e: -1 if e < 0 else 1, error) if self.fixed else np.sign(error))
+        self._write(op, np.sign(error))
 
     def _slope(self, op: Op) -> None:
         self._write(op, SLOPES[op.attrs["function"]](*self._read(op)))
 
     def _project(self, op: Op) -> None:
         signal, matrix = self._read(op)
-        self._write(op, signal.dot(matrix) * _factor(op))
+        self._write(op, signal @ matrix * op.attrs["scale"])
 
     def _select(self, op: Op) -> None:
         label, matrix = self._read(op)
-        self._write(op, matrix[label] * _factor(op))
+        self._write(op, matrix[label] * op.attrs["scale"])
 
     def _delta(self, op: Op) -> None:
         signal, *slope = (array.reshape(len(array), -1) for array in self._read(op))
-        self._write(op, math.prod(slope, start=signal) * _factor(op))
+        self._write(op, math.prod(slope, start=signal) * op.attrs["scale"])
 
     def _grad(self, op: Op) -> None:
         delta, act = self._read(op)
-        self._write(op, delta.T.dot(act))
+        self._write(op, delta.T @ act)
 
     def _grad_bias(self, op: Op) -> None:
         (delta,) = self._read(op)
@@ -167,12 +154,6 @@ class ReferenceProgram(FloatOps):
 
     def _update(self, op: Op) -> None:
         parameter, gradient, *states = self._read(op)
-        if self.fixed:
-            fmt = _format(self.schedule[op.writes[0]])
-            shift = op.attrs["shift"] + int(self.state[op.scalars[0].tensor][0])
-            step = self._round(gradient, shift, op)
-            self._write(op, self._overflow(parameter - step, fmt, op))
-            return
         rate = float(self.state[op.scalars[0].tensor][0])
         constants = optimizers.get(op.attrs["optimizer"]).constants
         decay, shrink = op.attrs.get("decay", 0.0), 0.0
@@ -202,57 +183,3 @@ class ReferenceProgram(FloatOps):
                 v = b2 * states[1] + (1 - b2) * gradient**2
                 root = np.sqrt(v / (1 - b2**t)) + constants["eps"]
                 self._write(op, kept - rate * (m / (1 - b1**t)) / root, m, v)
-
-    def _requant(self, op: Op) -> None:
-        (source,) = self._read(op)
-        fmt = _format(self.schedule[op.writes[0]])
-        shift = _format(self.schedule[op.reads[0]]).frac - fmt.frac
-        self._write(op, self._overflow(self._round(source, shift, op), fmt, op))
-
-    def _round(self, raw: Array, shift: int, op: Op) -> Array:
-        """Divide by 2^shift and round, by quotient and remainder."""
-        if shift <= 0:
-            return raw * 2**-shift
-        mode, whole = op.attrs["rounding"], 2**shift
-        result = np.empty_like(raw).reshape(-1)
-        site, seed = zlib.crc32(op.site.encode()), int(self.state["seed"][0])
-        for index, value in enumerate(raw.reshape(-1)):
-            quotient, rest = divmod(value, whole)
-            if mode == "RND":
-                up = 2 * rest >= whole
-            elif mode == "RND_CONV":
-                up = 2 * rest > whole or (2 * rest == whole and quotient % 2 == 1)
-            elif mode == "STOCH":
-                word = int(random_word.py_func(seed, site, self.step, index))
-                up = rest + word % whole >= whole
-            else:
-                up = False
-            result[index] = quotient + int(up)
-        return result.reshape(raw.shape)
-
-    def _overflow(self, raw: Array, fmt: Fixed, op: Op) -> Array:
-        outside = sum(not fmt.lo <= value <= fmt.hi for value in raw.reshape(-1))
-        if op.attrs["overflow"] == "SAT":
-            self.trace.add(op.site, SiteCount(raw.size, outside, 0))
-            return _each(lambda value: min(max(value, fmt.lo), fmt.hi), raw)
-        self.trace.add(op.site, SiteCount(raw.size, 0, outside))
-        return _each(lambda value: (value - fmt.lo) % (fmt.hi - fmt.lo + 1) + fmt.lo, raw)
-
-
-def _factor(op: Op) -> float | int:
-    """Return the scale of an op; in fixed point it is 1, moved into the binary point by the lowering."""
-    scale = op.attrs["scale"]
-    return int(scale) if scale == 1 else scale
-
-
-def _integers(array: Array) -> Array:
-    return np.array([int(value) for value in array.reshape(-1)], dtype=object).reshape(array.shape)
-
-
-def _each(function: Callable[[int], int], array: Array) -> Array:
-    return np.array([function(value) for value in array.reshape(-1)], dtype=object).reshape(array.shape)
-
-
-def _format(tensor: Tensor) -> Fixed:
-    assert tensor.format is not None, tensor.name
-    return tensor.format

@@ -19,8 +19,6 @@ DELTA                      MUL for each factor after the first, the scale includ
 GRAD, GRAD_CONV            MAC: ``N I J``, and ``N * places * weights``
 GRAD_BIAS                  ADD for each element of delta; none at N = 1 without places, where it is delta itself
 UPDATE, float              MUL, ADD, DIV per parameter as :mod:`fasim.optimizers` says; weight decay: MUL and ADD more
-UPDATE, fixed point        SHIFT and ADD per parameter, ADD if it rounds by RND, RND_CONV or STOCH, SAT: 2 CMP; with
-                           STOCH also 32 RNG_BITS, for the shift changes with the learning rate
 NORM                       per element MAC (squares), 2 MUL, 3 ADD; per channel 3 DIV (mean, variance, root), 4 MUL, 2 ADD
                            (running statistics, where they move)
 NORM_INFERENCE             folded per channel (2 DIV, 2 MUL, ADD), then MUL and ADD per element
@@ -35,11 +33,9 @@ PROJECT_ELL, PROJECT_CSR   MAC (ADD for signs) for each non-zero and sample; sca
 SELECT_ELL, SELECT_CSR     CMP of a place with the label for each non-zero and sample
 MEAN                       ADD for each signal after the first, MUL per output
 CLIP                       2 CMP; SQUARED_NORM: MAC per element; RESCALE: MUL per element, DIV
-LOOKUP                     LUT
-REQUANT                    SHIFT unless the shift is 0; ADD if it rounds away bits by RND, RND_CONV or STOCH,
-                           with STOCH as many RNG_BITS as bits are rounded away; SAT: 2 CMP
 UNPOOL, AVERAGE_UNPOOL     where windows overlap, ADD for each place that a signal goes to
 SIGN                       none
+in fixed point             what :mod:`fasim.energy.operations_fixed` says
 any that reads generated   as many RNG_BITS as the shift register gives for what it reads, each time anew
 ========================== ==================================================================================
 
@@ -58,18 +54,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fasim import feedback, optimizers
+from fasim.energy import operations_fixed as fixed
+from fasim.energy.operations_fixed import ADD, CMP, DIV, LUT, MAC, MUL, RNG_BITS, SHIFT, STOCHASTIC_WORD_BITS
 from fasim.energy.traffic import elements_read
 from fasim.errors import ScheduleError
 from fasim.schedule import Op, Schedule, Tensor, Value
 from fasim.schedule import ops as kinds
 
-MAC, MUL, ADD, CMP, LUT = "MAC", "MUL", "ADD", "CMP", "LUT"
-SHIFT, RNG_BITS, DIV = "SHIFT", "RNG_BITS", "DIV"
 OPERATIONS = (MAC, MUL, ADD, CMP, LUT, SHIFT, RNG_BITS, DIV)
-
-# Random bits of one stochastic rounding whose shift is not known before the step runs.
-STOCHASTIC_WORD_BITS = 32
-_ROUNDS_UP = ("RND", "RND_CONV", "STOCH")
 
 
 @dataclass(frozen=True)
@@ -105,7 +97,7 @@ class Operations:
 
 
 # kind, count, bits a, bits b, bits of the accumulator
-_Row = tuple[str, int, int, int, int]
+_Row = fixed.Row
 
 
 class Counter:
@@ -143,16 +135,23 @@ class Counter:
     def _rows(self, op: Op) -> Iterator[_Row]:
         read = [self.schedule[value] for value in op.reads]
         out = self.schedule[op.writes[0]]
+        if out.format is not None and (rows := fixed.others(op, read, out)) is not None:
+            yield from rows
+            return
         match op.kind:
             case kinds.DENSE | kinds.CONV:
-                fan_in = math.prod(read[1].shape[1:])
-                yield MAC, out.elements * fan_in, read[0].bits, read[1].bits, out.bits
+                products = out.elements * math.prod(read[1].shape[1:])
+                yield MAC, products, read[0].bits, read[1].bits, out.bits
+                yield from fixed.register(op, products, out, read[0].bits + read[1].bits)
             case kinds.PROJECT:
                 yield _sum(read, out, out.elements * read[1].shape[0])
+                yield from fixed.register(op, out.elements * read[1].shape[0], out, read[0].bits + read[1].bits)
                 yield from _scale(op, out)
                 yield from _magnitude(read[1], out)
             case kinds.PROJECT_CONV:
-                yield _sum(read, out, read[0].elements * math.prod(read[1].shape[1:]))
+                products = read[0].elements * math.prod(read[1].shape[1:])
+                yield _sum(read, out, products)
+                yield from fixed.register(op, products, out, read[0].bits + read[1].bits)
                 yield from _scale(op, out)
                 yield from _magnitude(read[1], out)
             case kinds.SELECT:
@@ -161,12 +160,13 @@ class Counter:
                 target = self.target.get(op.writes[0], out)
                 products = read[0].elements * math.prod(out.shape[1:])
                 yield MAC, products, read[0].bits, read[1].bits, target.bits
+                yield from fixed.register(op, products, out, read[0].bits + read[1].bits)
             case kinds.GRAD_BIAS if op.attrs["materialised"]:
                 yield ADD, read[0].elements, read[0].bits, out.bits, out.bits
             case kinds.ACTIVATE:
                 yield from _activate(op, read[0], out)
             case kinds.LOOKUP:
-                yield LUT, out.elements, read[0].bits, 0, out.bits
+                yield from fixed.look_up(op, read[0], out)
             case kinds.POOL:
                 bits = read[0].bits
                 yield CMP, out.elements * (op.attrs["kernel"] ** 2 - 1), bits, bits, bits
@@ -195,7 +195,7 @@ class Counter:
             case kinds.UPDATE:
                 yield from self._update(op)
             case kinds.REQUANT:
-                yield from _requant(op, read[0], out)
+                yield from fixed.requant(op, read[0], out)
             case kinds.UNPOOL:
                 yield from _overlap(op, read[0], 1)
             case kinds.SIGN | kinds.GRAD_BIAS:
@@ -210,15 +210,7 @@ class Counter:
         rank_one = op.reads[1] in self.target
         size, bits = parameter.elements, parameter.bits
         if parameter.format is not None:
-            yield SHIFT, size, gradient.bits, 0, gradient.bits
-            if not rank_one:
-                yield ADD, size, bits, gradient.bits, bits
-            if op.attrs["rounding"] in _ROUNDS_UP:
-                yield ADD, size, gradient.bits, gradient.bits, gradient.bits
-            if op.attrs["rounding"] == "STOCH":
-                yield RNG_BITS, size * STOCHASTIC_WORD_BITS, 0, 0, 1
-            if op.attrs["overflow"] == "SAT":
-                yield CMP, 2 * size, bits, bits, bits
+            yield from fixed.update(op, parameter, gradient, rank_one)
             return
         optimizer = optimizers.get(op.attrs["optimizer"])
         on_deltas = rank_one and not optimizer.states
@@ -323,19 +315,3 @@ def _activate(op: Op, preact: Tensor, out: Tensor) -> Iterator[_Row]:
             yield CMP, between, bits, bits, bits
         case other:
             raise ScheduleError(f"activation {other!r} has no operation count; add it to fasim/energy/operations.py")
-
-
-def _requant(op: Op, source: Tensor, out: Tensor) -> Iterator[_Row]:
-    assert source.format is not None
-    assert out.format is not None
-    shift = source.format.frac - out.format.frac
-    size, bits = out.elements, source.bits
-    rounding = op.attrs["rounding"]
-    if shift:
-        yield SHIFT, size, bits, 0, bits
-    if shift > 0 and rounding in _ROUNDS_UP:
-        yield ADD, size, bits, bits, bits
-    if shift > 0 and rounding == "STOCH":
-        yield RNG_BITS, size * shift, 0, 0, 1
-    if op.attrs["overflow"] == "SAT":
-        yield CMP, 2 * size, bits, bits, bits

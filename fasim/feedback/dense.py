@@ -51,6 +51,9 @@ BASES = {
     "nokland": Base("", "uniform", "none", "original code of Nokland 2016 (dfa-torch): +-1 / sqrt(J)"),
     "gaussian": Base("std", "gaussian", "none", "inferred: deviation 1 / sqrt(J), clipped at 4 deviations"),
     "crafton": Base("", "uniform", "none", "original code of Crafton et al. 2019 (ssdfa): +-1 / sqrt(J / sqrt(K s))"),
+    "pocketnn": Base(
+        "inputs", "uniform", "none", "original code of PocketNN: whole numbers, +-floor(sqrt(12 * 32767 / (I + J)))"
+    ),
     "b1": Base("std", "gaussian", "all", f"paper: B1 of {_SHEPHERD}, ones + noise; inferred: 0.01 is the deviation"),
     "b2": Base("", "none", "diagonal", f"paper: B2 of {_SHEPHERD}, the identity"),
     "b3": Base(
@@ -82,6 +85,9 @@ def scale_of(name: str, number: float | None, outputs: int, units: int, per_unit
     """
     if BASES[name].noise == "none":
         return 0.0
+    if name == "pocketnn":
+        # I of the receiving layer, which the schedule fills in
+        return float(math.isqrt(12 * 32767 // (int(number or units) + units)))
     if number is not None:
         return number
     if name in ("uniform", "kaiming"):

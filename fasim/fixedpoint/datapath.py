@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from fasim.errors import FormatError, unknown_name
-from fasim.fixedpoint import tables, toml
-from fasim.fixedpoint.cast import Cast, check_modes
+from fasim.fixedpoint import aliases, tables, toml
+from fasim.fixedpoint.accumulator import Acc
+from fasim.fixedpoint.cast import Cast
 from fasim.fixedpoint.format import Fixed
+from fasim.fixedpoint.options import Dynamic, Functions, Momentum, RandomSource
 
-_PRESETS = Path(__file__).parent / "datapaths"
+KINDS = ("subtract", "plus_minus_one")
+SUMS = ("forward", "transport", "gradient")
+TABLE_BITS = 16
 
 
 @dataclass(frozen=True)
 class Datapath:
-    """The formats and casts of a training step in fixed point; nothing has a default.
+    """The formats and casts of a training step in fixed point; ``docs/reference/fixed-point.md`` states what each does.
 
     Parameters
     ----------
@@ -33,16 +37,46 @@ class Datapath:
         The copy of the weights that products read.
     master : Fixed or None
         Format of the weights that are updated; None: the weight itself is updated.
-    bias : Fixed
-        Format of the biases, which have no copy.
+    bias : Fixed or None
+        Format of the biases, which have no copy; None: there are no biases.
     update_rounding, update_overflow : str
         From the gradient's accumulator to the master and the bias.
     preact, act, slope, error, delta : Cast
-        Pre-activation; entries of the two activation tables (always RND, SAT); output error; delta.
-    feedback_bits : int
-        Bits of an entry of a feedback matrix, 2 to 63; see `feedback_format`.
+        Pre-activation; entries of the two activation tables (always RND, SAT), and the cast of relu; output error; delta.
+    feedback_bits : int or None
+        Bits of an entry of a feedback matrix, 2 to 63; see `feedback_format`. None: `feedback` says the format.
     accumulator : str
-        "exact": sums of products keep every bit.
+        Of all sums, see `fasim.fixedpoint.accumulator.Acc`; ``exact``: they keep every bit.
+    feedback : Fixed or None
+        One format for all feedback matrices.
+    feedback_master_bits : int or None
+        Bits of the master of feedback that learns; None: the feedback itself is updated.
+    sums : mapping of str to str
+        Accumulators of ``forward``, ``transport`` and ``gradient`` sums where they differ.
+    signal, gradient : Cast or None
+        Casts of transported signals and of batch gradients; None: they stay exact.
+    norm : Fixed or None
+        Gain and shift of batch normalisation.
+    momentum : Momentum or None
+        The optimizer's velocity.
+    random : RandomSource
+        Bits of stochastic rounding.
+    functions : Functions
+        How activations are computed.
+    dynamic : mapping of str to Dynamic
+        Classes of tensors with an exponent chosen from the data.
+    tensors : mapping of str to Fixed
+        Formats of single tensors, by name.
+    weight_range : str
+        ``init``: each layer's binary point follows from the bound of its initial weights; empty: as in the format.
+    divide : str
+        What sums are divided by before the cast of the pre-activation, such as ``256 * fan_in``; empty: nothing.
+    target : float
+        The output's target for the labelled class.
+    rate : str
+        ``shift``, ``multiply:<bits>``, ``divide`` or ``none:<bits>``: how the learning rate is applied.
+    kind : str
+        ``subtract`` or ``plus_minus_one``.
 
     Raises
     ------
@@ -55,7 +89,7 @@ class Datapath:
     input: Fixed
     weight: Cast
     master: Fixed | None
-    bias: Fixed
+    bias: Fixed | None
     update_rounding: str
     update_overflow: str
     preact: Cast
@@ -63,23 +97,40 @@ class Datapath:
     slope: Cast
     error: Cast
     delta: Cast
-    feedback_bits: int
+    feedback_bits: int | None
     accumulator: str
+    feedback: Fixed | None = None
+    feedback_master_bits: int | None = None
+    sums: Mapping[str, str] = field(default_factory=dict, hash=False)
+    signal: Cast | None = None
+    gradient: Cast | None = None
+    norm: Fixed | None = None
+    momentum: Momentum | None = None
+    random: RandomSource = RandomSource()
+    functions: Functions = Functions()
+    dynamic: Mapping[str, Dynamic] = field(default_factory=dict, hash=False)
+    tensors: Mapping[str, Fixed] = field(default_factory=dict, hash=False)
+    weight_range: str = ""
+    divide: str = ""
+    target: float = 1.0
+    rate: str = "shift"
+    kind: str = "subtract"
 
     def __post_init__(self) -> None:
         """Refuse what no step could compute as it is named."""
         if not self.name or self.name == "float32":
             raise FormatError(f"name = {self.name!r}: give the datapath a name of its own (float32 is the float one)")
-        if self.accumulator != "exact":
-            raise FormatError(f'accumulator = {self.accumulator!r}: only "exact" is available')
-        if type(self.feedback_bits) is not int or not 2 <= self.feedback_bits <= 63:
-            raise FormatError(f"[feedback] bits = {self.feedback_bits!r}: write 2 to 63")
-        with _at("update"):
-            check_modes(self.update_rounding, self.update_overflow)
-        if self.preact.format.bits > 16:
+        for sum_ in SUMS:
+            self.accumulator_of(sum_)
+        self._check_feedback()
+        with at("update"):
+            object.__setattr__(self, "update_rounding", aliases.rounding(self.update_rounding))
+            object.__setattr__(self, "update_overflow", aliases.overflow(self.update_overflow))
+            self._check_update()
+        if self.preact.format.bits > TABLE_BITS:
             raise FormatError(
                 f"[preact] {self.preact.format} would address tables of 2^{self.preact.format.bits}"
-                " entries: use at most 16 bits"
+                f" entries: use at most {TABLE_BITS} bits"
             )
         for table in ("act", "slope"):
             cast: Cast = getattr(self, table)
@@ -88,17 +139,75 @@ class Datapath:
                     f"[{table}] names {cast.rounding}, {cast.overflow}, but its table is built "
                     "once with RND, SAT: write these"
                 )
-        negative = {
+        negative: dict[str, Fixed | None] = {
             "weight": self.weight.format,
             "master": self.master,
             "bias": self.bias,
             "preact": self.preact.format,
             "error": self.error.format,
             "delta": self.delta.format,
+            "signal": None if self.signal is None else self.signal.format,
+            "gradient": None if self.gradient is None else self.gradient.format,
+            "norm": self.norm,
+            "feedback": self.feedback,
         }
         for table, fmt in negative.items():
             if fmt is not None and not fmt.signed:
                 raise FormatError(f"[{table}] {fmt} holds no negative numbers: use a signed format")
+        if self.weight_range not in ("", "init"):
+            raise FormatError(f'[weight] range = {self.weight_range!r}: write range = "init", or leave it out')
+        if "gradient" in self.dynamic and self.gradient is None or "signal" in self.dynamic and self.signal is None:
+            raise FormatError("[dynamic] names gradient or signal, which have no table: write [gradient] or [signal] too")
+
+    def _check_feedback(self) -> None:
+        bits = self.feedback_bits
+        if (bits is None) == (self.feedback is None):
+            raise FormatError("[feedback] needs either bits or format")
+        if bits is not None and (type(bits) is not int or not 2 <= bits <= 63):
+            raise FormatError(f"[feedback] bits = {bits!r}: write 2 to 63")
+        own = bits if self.feedback is None else self.feedback.bits
+        assert own is not None
+        if self.feedback_master_bits is not None and not own <= self.feedback_master_bits <= 63:
+            raise FormatError(
+                f"[feedback] master_bits = {self.feedback_master_bits!r}: write {own} (those of the copy) to 63"
+            )
+
+    def _check_update(self) -> None:
+        name, _, number = self.rate.partition(":")
+        known = name in ("shift", "divide") and not number or name in ("multiply", "none") and number.isdecimal()
+        if not known or (name == "multiply" and not 1 <= int(number) <= 16) or (name == "none" and int(number) > 62):
+            raise FormatError(f"rate = {self.rate!r}: write shift, divide, multiply:<bits, 1 to 16> or none:<bits to drop>")
+        if self.kind not in KINDS:
+            raise FormatError(unknown_name("kind of update", self.kind, KINDS))
+        if self.kind == "plus_minus_one" and name != "shift":
+            raise FormatError('kind = "plus_minus_one" shifts: write rate = "shift"')
+        if name == "divide" and (self.update_rounding.startswith(("STOCH", "JAM"))):
+            raise FormatError(f'rate = "divide" cannot round by {self.update_rounding}: use TRN_ZERO or RND')
+
+    def accumulator_of(self, sums: str) -> Acc | None:
+        """Return the accumulator of ``forward``, ``transport`` or ``gradient`` sums; None: exact."""
+        text = self.sums.get(sums, self.accumulator)
+        acc = Acc.parse(text)
+        if sums == "gradient" and acc is not None and acc.order != "ascending":
+            if sums in self.sums:
+                raise FormatError(f"accumulators: a gradient is summed sample by sample, but {text!r} names {acc.order}")
+            acc = replace(acc, order="ascending", width=1)
+        return acc
+
+    def with_name(self, cast: Cast, tensor: str) -> Cast:
+        """Return a cast with the format that [tensors] gives this tensor, or as it is."""
+        return replace(cast, format=self.tensors[tensor]) if tensor in self.tensors else cast
+
+    def master_format(self, weight: Fixed) -> Fixed | None:
+        """Return the format of the master of a weight; with the range of the initial weights it has the weight's range."""
+        if self.master is None or not self.weight_range:
+            return self.master
+        return replace(self.master, frac=weight.frac + self.master.bits - weight.bits)
+
+    def feedback_master(self, feedback: Fixed) -> Fixed | None:
+        """Return the format of the master of feedback that learns: more bits in the same range."""
+        bits = self.feedback_master_bits
+        return None if bits is None else replace(feedback, bits=bits, frac=feedback.frac + bits - feedback.bits)
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Datapath:
@@ -118,26 +227,18 @@ class Datapath:
         FormatError
             If the file cannot be read, or a key is unknown, missing or impossible.
         """
+        from fasim.fixedpoint import document  # document.py builds datapaths, so it imports this module
+
         try:
-            return _build(toml.read_document(toml.load_text(path)))
+            return document.from_document(toml.read_document(toml.load_text(path)))
         except FormatError as error:
             raise FormatError(f"datapath {path}: {error}") from None
 
     def to_toml(self) -> str:
         """Return the text of a TOML file that `from_toml` reads back as an equal datapath."""
-        document: dict[str, Any] = {
-            "name": self.name,
-            "source": self.source,
-            "accumulator": self.accumulator,
-            "input": {"format": self.input},
-            "weight": vars(self.weight),
-            "master": {"format": "none" if self.master is None else self.master},
-            "bias": {"format": self.bias},
-            "update": {"rounding": self.update_rounding, "overflow": self.update_overflow},
-            "feedback": {"bits": self.feedback_bits},
-        }
-        document |= {table: vars(getattr(self, table)) for table in toml.CASTS}
-        return toml.write_document(document)
+        from fasim.fixedpoint import document  # document.py builds datapaths, so it imports this module
+
+        return toml.write_document(document.to_document(self))
 
     def feedback_format(self, bound: float) -> Fixed:
         """Return the format of a feedback matrix with entries in ``[-bound, bound]``.
@@ -161,9 +262,10 @@ class Datapath:
         """
         if not (bound > 0 and math.isfinite(bound)):
             raise FormatError(f"feedback bound {bound!r}: must be finite and above 0")
-        mantissa, exponent = math.frexp(bound)  # exact, unlike a rounded log2
-        ceil_log2 = exponent - 1 if mantissa == 0.5 else exponent
-        return Fixed(self.feedback_bits, self.feedback_bits - 1 - ceil_log2)
+        if self.feedback is not None:
+            return self.feedback
+        assert self.feedback_bits is not None
+        return fitting(self.feedback_bits, bound)
 
     def act_table(self, function: str) -> NDArray[Any]:
         """Return the activation of every pre-activation code: ``act = table[preact - lo]``.
@@ -186,7 +288,7 @@ class Datapath:
         FormatError
             If the function has no table.
         """
-        return tables.act_table(function, self.preact.format, self.act.format)
+        return tables.act_table(function, self.preact.format, self.act.format, self.functions.of(function, "act"))
 
     def slope_table(self, function: str) -> NDArray[Any]:
         """Return the slope f' of every pre-activation code, like `act_table`.
@@ -206,79 +308,19 @@ class Datapath:
         FormatError
             If the function has no table.
         """
-        return tables.slope_table(function, self.preact.format, self.slope.format)
+        return tables.slope_table(function, self.preact.format, self.slope.format, self.functions.of(function, "slope"))
 
 
-def names() -> list[str]:
-    """Return the names of the datapaths that come with fasim."""
-    return sorted(path.stem for path in _PRESETS.glob("*.toml"))
-
-
-def load_datapath(text: str) -> Datapath | None:
-    """Return the datapath that a user named.
-
-    Parameters
-    ----------
-    text : str
-        "float32", the name of a preset (see `names`) or the path of a ``.toml`` file.
-
-    Returns
-    -------
-    Datapath or None
-        None for "float32": no fixed point.
-
-    Raises
-    ------
-    FormatError
-        If there is no such datapath, or the text is the format of a single tensor.
-    """
-    if text == "float32":
-        return None
-    if text in names():
-        return Datapath.from_toml(_PRESETS / f"{text}.toml")
-    if text.endswith(".toml"):
-        return Datapath.from_toml(text)
-    try:
-        Fixed.parse(text)
-    except FormatError:
-        known = ["float32", *names()]
-        message = unknown_name("datapath", text, known) + "; or give the path of a .toml file"
-        raise FormatError(message) from None
-    raise FormatError(
-        f"{text!r} is the format of one tensor, a datapath needs one for every tensor: presets are "
-        f"{', '.join(names())}; or write a TOML file, see fasim/fixedpoint/datapaths/s8.toml"
-    )
+def fitting(bits: int, bound: float) -> Fixed:
+    """Return the finest signed format of these bits in which `bound` fits (a power of two saturates by one step)."""
+    mantissa, exponent = math.frexp(bound)  # exact, unlike a rounded log2
+    return Fixed(bits, bits - 1 - (exponent - 1 if mantissa == 0.5 else exponent))
 
 
 @contextmanager
-def _at(table: str) -> Iterator[None]:
+def at(table: str) -> Iterator[None]:
     """Let a refusal begin with the name of the table that it is about."""
     try:
         yield
     except FormatError as error:
         raise FormatError(f"[{table}] {error}") from None
-
-
-def _build(document: dict[str, Any]) -> Datapath:
-    def fixed(table: str) -> Fixed:
-        with _at(table):
-            return Fixed.parse(document[table]["format"])
-
-    def cast(table: str) -> Cast:
-        fmt = fixed(table)
-        with _at(table):
-            return Cast(fmt, document[table]["rounding"], document[table]["overflow"])
-
-    return Datapath(
-        name=document["name"],
-        source=document["source"],
-        input=fixed("input"),
-        weight=cast("weight"),
-        master=None if document["master"]["format"] == "none" else fixed("master"),
-        bias=fixed("bias"),
-        update_rounding=document["update"]["rounding"],
-        update_overflow=document["update"]["overflow"],
-        **{table: cast(table) for table in toml.CASTS},
-        feedback_bits=document["feedback"]["bits"],
-        accumulator=document["accumulator"],
-    )

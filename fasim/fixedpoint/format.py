@@ -10,8 +10,8 @@ import numpy as np
 
 from fasim.errors import FormatError
 
-_BITS_FRAC = re.compile(r"([su])(\d{1,4})\.(-?\d{1,4})")
-_AP_FIXED = re.compile(r"ap_(u?)fixed<\s*(\d{1,4})\s*,\s*(-?\d{1,4})\s*>")
+_BITS_FRAC = re.compile(r"(s|u|sym)(\d{1,4})\.(-?\d{1,4})")
+_AP_FIXED = re.compile(r"(?:ap|sc)_(u?)fixed<\s*(\d{1,4})\s*,\s*(-?\d{1,4})\s*>")
 _Q = re.compile(r"(U?)Q(\d{1,4})\.(\d{1,4})", re.IGNORECASE)
 
 
@@ -28,6 +28,8 @@ class Fixed:
         below 1). The step and the range must be ordinary float32 numbers.
     signed : bool
         Two's complement if true, else from 0 up.
+    symmetric : bool
+        Without the lowest number of a signed format: ``-hi`` to ``hi``, so that every number has its negative.
 
     Raises
     ------
@@ -38,6 +40,7 @@ class Fixed:
     bits: int
     frac: int
     signed: bool = True
+    symmetric: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no array or no float32 can hold."""
@@ -46,6 +49,8 @@ class Fixed:
                 raise FormatError(f"{name} is {value!r}: write a whole number, as in Fixed(8, 6)")
         if not 1 <= self.bits <= 63:
             raise FormatError(f"format {self}: bits must be 1 to 63, got {self.bits}")
+        if self.symmetric and (not self.signed or self.bits < 2):
+            raise FormatError(f"format {self}: symmetric needs a sign and at least 2 bits; leave symmetric out")
         if self.frac > 126 or self.bits - self.frac > 127:
             raise FormatError(
                 f"format {self}: its step 2^{-self.frac} and range up to 2^{self.bits - self.frac}"
@@ -55,7 +60,7 @@ class Fixed:
     @property
     def lo(self) -> int:
         """Smallest raw number."""
-        return -(1 << (self.bits - 1)) if self.signed else 0
+        return -(1 << (self.bits - 1)) + self.symmetric if self.signed else 0
 
     @property
     def hi(self) -> int:
@@ -86,14 +91,15 @@ class Fixed:
         return np.dtype(np.int64)
 
     def __str__(self) -> str:
-        """Return ``s8.6``: signedness, bits, fraction bits."""
-        return f"{'s' if self.signed else 'u'}{self.bits}.{self.frac}"
+        """Return ``s8.6``: signedness (``sym``: symmetric), bits, fraction bits."""
+        kind = "sym" if self.symmetric else "s" if self.signed else "u"
+        return f"{kind}{self.bits}.{self.frac}"
 
     @classmethod
     def parse(cls, text: str) -> Fixed:
-        """Read ``s8.6``, ``u8.8``, ``s8.-2``, ``ap_fixed<8,2>`` or ``ap_ufixed<8,0>``.
+        """Read ``s8.6``, ``u8.8``, ``sym8.7``, ``s8.-2``, ``ap_fixed<8,2>`` or ``ap_ufixed<8,0>``.
 
-        The number after the point counts fraction bits; the second one of ``ap_fixed`` counts
+        The number after the point counts fraction bits; the second one of ``ap_fixed`` (SystemC: ``sc_fixed``) counts
         integer bits with the sign.
 
         Parameters
@@ -112,7 +118,7 @@ class Fixed:
         """
         given = text.strip()
         if match := _BITS_FRAC.fullmatch(given):
-            return cls(int(match[2]), int(match[3]), signed=match[1] == "s")
+            return cls(int(match[2]), int(match[3]), signed=match[1] != "u", symmetric=match[1] == "sym")
         if match := _AP_FIXED.fullmatch(given):
             bits = int(match[2])
             return cls(bits, bits - int(match[3]), signed=not match[1])
@@ -126,6 +132,6 @@ class Fixed:
                 f"s{whole + frac + 1}.{frac} if not"
             )
         raise FormatError(
-            f"unknown format {text!r}: write s8.6 or u8.8 (bits.frac), or ap_fixed<8,2>, "
+            f"unknown format {text!r}: write s8.6 or u8.8 (bits.frac), sym8.7 (symmetric), or ap_fixed<8,2>, "
             "ap_ufixed<8,0> (bits, integer bits)"
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from fasim.fixedpoint.statistics import TensorStatistics
+
 
 @dataclass
 class SiteCount:
@@ -23,9 +25,10 @@ class SiteCount:
 
 @dataclass
 class Trace:
-    """Counts by site name; empty for a float run."""
+    """Counts by site name, empty for a float run; statistics by tensor where a program observes."""
 
     sites: dict[str, SiteCount] = field(default_factory=dict)
+    tensors: dict[str, TensorStatistics] = field(default_factory=dict)
 
     def add(self, site: str, count: SiteCount) -> None:
         """Add counts of a site."""
@@ -35,6 +38,8 @@ class Trace:
         """Add all counts of another trace."""
         for site, count in other.sites.items():
             self.add(site, count)
+        for name, found in other.tensors.items():
+            self.tensors[name] = self.tensors[name] + found if name in self.tensors else found
 
     @property
     def total(self) -> SiteCount:

@@ -40,3 +40,24 @@ def dropout(act, threshold, scale, seed, site, step, first, mask, out):
             if 0 <= i < act.size:
                 kept[i] = np.float32(words[lane] >= least)
                 result[i] = scale * kept[i] * values[i]
+
+
+@kernel
+def dropout_fixed(act, words, threshold, mask, out):
+    """Silence units at random, in integers: ``mask = words >= threshold``, ``out = mask * act``.
+
+    The scale is a power of two, which the binary point of `out` carries.
+
+    Parameters
+    ----------
+    act : integer[N, J]
+    words : uint32[N J]     from `philox_words` or `lfsr_words`
+    threshold : int64       probability of silence times 2^32
+    mask : integer[N, J]    written
+    out : integer[N, J]     written; may be `act`
+    """
+    values, kept, result = act.reshape(act.size), mask.reshape(mask.size), out.reshape(out.size)
+    for i in range(values.size):
+        keep = np.int64(words[i]) >= threshold
+        kept[i] = keep
+        result[i] = values[i] if keep else 0

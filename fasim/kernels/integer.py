@@ -160,3 +160,131 @@ def bias_gradient_fixed(delta, first, out):
         for n in range(delta.shape[0]):
             total += np.int64(delta[n, first + j])
         out[j] = total
+
+
+@kernel
+def project_up_fixed(signal, matrix, out):
+    """Send an integer signal forward through an integer matrix: ``out[n, j] = sum_i signal[n, i] * matrix[j, i]``, exact.
+
+    Parameters
+    ----------
+    signal : integer[N, I]
+    matrix : integer[J, I]      any view; fastest with contiguous rows
+    out : int32 or int64[N, J]  written
+    """
+    cast = out.dtype.type
+    for n in range(out.shape[0]):
+        row = signal[n]
+        for j in range(out.shape[1]):
+            column = matrix[j]
+            total = cast(0)
+            for i in range(row.shape[0]):
+                total = cast(total + cast(cast(row[i]) * cast(column[i])))
+            out[n, j] = total
+
+
+@kernel
+def relu_fixed(preact, out):
+    """``out = max(preact, 0)``, before its cast; integer[N, J]."""
+    cast = out.dtype.type
+    for n in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[n, j] = max(cast(preact[n, j]), cast(0))
+
+
+@kernel
+def relu_mask(act, highest, out):
+    """Slope of a ReLU as a mask: ``out = 1 where 0 < act < highest, else 0``; integer[N, J] -> integer[N, J].
+
+    With `highest` the largest number of the format, a saturated act has slope 0 (a clipped ReLU); with any number above it
+    no act does.
+    """
+    for n in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            code = np.int64(act[n, j])
+            out[n, j] = np.int64(code > 0) & np.int64(code < highest)
+
+
+@kernel
+def mask_fixed(signal, mask, out):
+    """``out = signal where mask is not 0, else 0``: a delta behind a ReLU, before its cast; integer[N, J]."""
+    cast = out.dtype.type
+    for n in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[n, j] = cast(signal[n, j]) if mask[n, j] != 0 else cast(0)
+
+
+@kernel
+def divide_by_fixed(signal, divisor, out):
+    """``out = signal / divisor`` toward zero, element by element: slopes held as whole-number reciprocals (PocketNN).
+
+    Parameters
+    ----------
+    signal : integer[N, J]
+    divisor : integer[N, J]     > 0
+    out : integer[N, J]         written; may be `signal`
+    """
+    for n in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            value = np.int64(signal[n, j])
+            whole = abs(value) // np.int64(divisor[n, j])
+            out[n, j] = -whole if value < 0 else whole
+
+
+@kernel
+def mean_of_two_fixed(a, b, out):
+    """``out = a + b``: the mean at one fraction bit more; integer[N, J]."""
+    cast = out.dtype.type
+    for n in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[n, j] = cast(cast(a[n, j]) + cast(b[n, j]))
+
+
+@kernel
+def mean_of_three_fixed(a, b, c, out):
+    """``out = (a + b + c) * 21845``: the mean at 16 fraction bits more, 1/3 taken as 21845 / 2^16; integer[N, J]."""
+    cast = out.dtype.type
+    for n in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            total = cast(cast(cast(a[n, j]) + cast(b[n, j])) + cast(c[n, j]))
+            out[n, j] = cast(total * cast(21845))
+
+
+@kernel
+def residual_fixed(output, target, output_shift, target_shift, out):
+    """Error against given targets at the finer of both binary points.
+
+    ``out[n, k] = (output[n, k] << output_shift) - (target[n, k] << target_shift)``
+
+    Parameters
+    ----------
+    output, target : integer[N, K]
+    output_shift, target_shift : int64, >= 0
+    out : int32 or int64[N, K]  written
+    """
+    for n in range(out.shape[0]):
+        for k in range(out.shape[1]):
+            out[n, k] = (np.int64(output[n, k]) << output_shift) - (np.int64(target[n, k]) << target_shift)
+
+
+@kernel
+def perturb_fixed(act, signal, eps, out):
+    """Move inputs along the sign of their gradient (FGSM), before the cast: ``out = act + sign(signal) * eps``.
+
+    Parameters
+    ----------
+    act, signal : integer[N, I]     sign(0) = 0
+    eps : int64                     the raw value of a step
+    out : int32 or int64[N, I]      written
+    """
+    for n in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            direction = np.int64(signal[n, i] > 0) - np.int64(signal[n, i] < 0)
+            out[n, i] = np.int64(act[n, i]) + direction * eps
+
+
+@kernel
+def clip_fixed(gradient, limit, out):
+    """``out = min(max(gradient, -limit), limit)``, integer[P]; meant, so counted nowhere. `out` may be `gradient`."""
+    for p in range(out.shape[0]):
+        out[p] = min(max(np.int64(gradient[p]), -np.int64(limit)), np.int64(limit))

@@ -6,7 +6,7 @@ from fasim.schedule.builder import Builder
 from fasim.schedule.fuse import FUSIONS, fuse
 from fasim.schedule.lifetimes import lifetimes, live_bytes, peak_bytes
 from fasim.schedule.locking import Locking, locking
-from fasim.schedule.lower import lower
+from fasim.schedule.lowering import lower
 from fasim.schedule.order import ORDERS, dependencies, order
 from fasim.schedule.settings import StepSettings
 from fasim.schedule.validate import validate

@@ -19,7 +19,7 @@ from fasim.schedule.values import Op, Schedule, Value
 
 FUSIONS = ("none", "within_layer")
 
-FORWARD_KINDS = (kinds.DENSE, kinds.CONV, kinds.ACTIVATE, kinds.LOOKUP, kinds.REQUANT)
+FORWARD_KINDS = (kinds.DENSE, kinds.CONV, kinds.ACTIVATE, kinds.LOOKUP, kinds.SOFTMAX, kinds.REQUANT)
 ERROR_KINDS = (
     kinds.PROJECT,
     kinds.PROJECT_CONV,
@@ -67,7 +67,7 @@ def _grouped(schedule: Schedule, names: Collection[str]) -> Schedule:
 def _group(schedule: Schedule, op: Op) -> str:
     # the fast gradient sign pass goes through every layer before the step itself does
     first = CLEAN if op.writes[0].tensor.startswith(CLEAN) else ""
-    if op.phase == "forward" and op.kind in FORWARD_KINDS:
+    if op.phase == "forward" and op.kind in FORWARD_KINDS and schedule[op.writes[0]].axes[:1] == "N":
         return f"{first}forward.{op.layer}"
     if op.phase == "error" and op.kind in ERROR_KINDS and _feeds_delta(schedule, op):
         return f"{first}delta.{op.layer}"

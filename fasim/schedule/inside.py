@@ -9,7 +9,7 @@ import math
 
 from fasim.errors import ConfigError
 from fasim.fixedpoint.format import Fixed
-from fasim.network import Conv2d, MaxPool, Segment
+from fasim.network import Conv2d, MaxPool, Segment, init_limit
 from fasim.schedule import ops as kinds
 from fasim.schedule.emitter import LEARNING_RATE, Emitter, conv_attrs, map_axes, weight_axes
 from fasim.schedule.values import Value
@@ -60,7 +60,10 @@ class Inside(Emitter):
     def _segment_forward(self, segment: Segment, here: Value, training: bool) -> Value:
         layer, batch = segment.index, self.settings.batch_size
         axes, shape = map_axes(segment.map_shape), (batch, *segment.map_shape)
-        weight = self.tensor(f"weight.{layer}", "weight", weight_axes(segment, "JI"), segment.weight_shape, storage="state")
+        axes_of_weight, limit = weight_axes(segment, "JI"), init_limit(self.network.init, segment)
+        weight = self.tensor(
+            f"weight.{layer}", "weight", axes_of_weight, segment.weight_shape, storage="state", bound=limit or 1.0
+        )
         bias = self.tensor(f"bias.{layer}", "bias", "J", segment.weight_shape[:1], storage="state")
         preact = self.tensor(self.ahead(f"preact.{layer}"), "preact", axes, shape)
         kind = kinds.CONV if isinstance(segment.layer, Conv2d) else kinds.DENSE

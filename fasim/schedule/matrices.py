@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from fasim import feedback as families
@@ -60,6 +61,8 @@ class Matrices(Learning):
         if name in self.storage:
             return Value(name)
         family = families.parse(self.settings.feedback)
+        if family.base == "pocketnn":
+            family = replace(family, number=float(self.segment(layer).fan_in))
         self.storage[name] = family.storage(shape)
         shared = family.shared
         if shared and not direct:

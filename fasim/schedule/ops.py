@@ -43,6 +43,10 @@ RESCALE        gradient, number -> gradient                 ``gradient * min(1, 
 UPDATE         parameter, gradient, states -> the same      the optimizer and weight decay, in place
 LOOKUP         preact, table -> act or slope                fixed point: ``table[preact - lowest code]``
 REQUANT        any -> any                                   fixed point: cast to a narrower format at a named site
+EXPONENT       any -> number                                fixed point: bits to drop so that max |x| fits
+AFFINE         normal, gain, shift -> accumulator           fixed point: ``gain * normal + shift``, aligned
+SOFTMAX        preact, table -> output                      fixed point: softmax in base 2
+MOMENTUM       velocity, gradient -> accumulator            fixed point: ``M * velocity + gradient``, aligned
 ============== ============================================ ==============================================================
 """
 
@@ -86,13 +90,18 @@ RESCALE = "RESCALE"
 UPDATE = "UPDATE"
 LOOKUP = "LOOKUP"
 REQUANT = "REQUANT"
+EXPONENT = "EXPONENT"
+AFFINE = "AFFINE"
+SOFTMAX = "SOFTMAX"
+MOMENTUM = "MOMENTUM"
 
 # kind -> (numbers of reads allowed, numbers of writes), optimizer state included; SQUARED_NORM reads any number
 ARITY: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
-    DENSE: ((3,), (1,)),
-    CONV: ((3,), (1,)),
-    NORM: ((5,), (3, 4, 5)),
-    NORM_INFERENCE: ((5,), (1,)),
+    # without biases: 2; batch normalisation in fixed point: gain and shift are read by AFFINE
+    DENSE: ((2, 3), (1,)),
+    CONV: ((2, 3), (1,)),
+    NORM: ((3, 5), (2, 3, 4, 5)),
+    NORM_INFERENCE: ((3, 5), (1,)),
     ACTIVATE: ((1,), (1,)),
     DROPOUT: ((1,), (1, 2)),
     SCALE: ((1,), (1,)),
@@ -126,4 +135,8 @@ ARITY: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     UPDATE: ((2, 3, 4), (1, 2, 3)),
     LOOKUP: ((2,), (1,)),
     REQUANT: ((1,), (1,)),
+    EXPONENT: ((1,), (1,)),
+    AFFINE: ((3,), (1,)),
+    SOFTMAX: ((2,), (1,)),
+    MOMENTUM: ((2,), (1,)),
 }

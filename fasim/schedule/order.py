@@ -28,9 +28,9 @@ def dependencies(ops: tuple[Op, ...]) -> list[frozenset[int]]:
             if value in writer:
                 raise ScheduleError(f"{value} is written twice, by ops {writer[value]} and {index}; write a new version")
             writer[value] = index
-        for value in op.reads:
+        for value in (*op.reads, *op.scalars):
             readers[value].append(index)
-    before: list[set[int]] = [{writer[value] for value in op.reads if value in writer} for op in ops]
+    before: list[set[int]] = [{writer[value] for value in (*op.reads, *op.scalars) if value in writer} for op in ops]
     for value, index in writer.items():
         if value.version:
             old = Value(value.tensor, value.version - 1)

@@ -7,6 +7,15 @@ from fasim.optimizers import PARAMETER_GROUPS
 from fasim.schedule import ops as kinds
 from fasim.schedule.values import CLASSES, PHASES, STORAGES, Op, Schedule, Value
 
+WITH_SITE = (
+    kinds.REQUANT,
+    kinds.UPDATE,
+    kinds.DROPOUT,
+    kinds.SOFTMAX,
+    kinds.NORM,
+    kinds.NORM_INFERENCE,
+    kinds.NORM_BACK,
+)
 GIVEN = ("state", "input", "table", "generated")
 
 
@@ -41,9 +50,9 @@ def validate(schedule: Schedule) -> Schedule:
             if value.version != expected:
                 raise ScheduleError(f"op {index} {op.kind} writes {value}, but version {expected} comes next")
             current[value.tensor] = value.version
-        if op.site and op.kind not in (kinds.REQUANT, kinds.UPDATE, kinds.DROPOUT):
+        if op.site and op.kind not in WITH_SITE and "accumulator" not in op.attrs:
             raise ScheduleError(
-                f"op {index} {op.kind}: has the site {op.site!r}, but only casts, updates and dropout have one"
+                f"op {index} {op.kind}: has the site {op.site!r}, but only what casts, updates or draws has one"
             )
         if op.site in sites:
             raise ScheduleError(f"op {index} {op.kind}: site {op.site!r} is used twice")
@@ -86,8 +95,8 @@ def _check_shapes(schedule: Schedule, index: int, op: Op) -> None:
     good = True
     match op.kind:
         case kinds.DENSE:
-            act, weight, bias = read
-            good = wrote[0] == (act[0], weight[0]) and act[1] == weight[1] and bias == (weight[0], 1)
+            act, weight, *bias = read
+            good = wrote[0] == (act[0], weight[0]) and act[1] == weight[1] and bias in ([], [(weight[0], 1)])
         case kinds.PROJECT:
             signal, matrix = read
             good = signal[1] == matrix[0] and wrote[0] == (signal[0], matrix[1])
@@ -112,7 +121,7 @@ def _check_shapes(schedule: Schedule, index: int, op: Op) -> None:
             good = all(shape == wrote[0] for shape in read)
         case kinds.RESIDUAL | kinds.SCALE | kinds.DROPOUT | kinds.MASK | kinds.PERTURB:
             good = all(shape == wrote[0] for shape in read)
-        case kinds.NORM | kinds.NORM_INFERENCE | kinds.NORM_BACK | kinds.LOOKUP:
+        case kinds.NORM | kinds.NORM_INFERENCE | kinds.NORM_BACK | kinds.LOOKUP | kinds.SOFTMAX | kinds.AFFINE:
             good = read[0] == wrote[0]
         case kinds.UPDATE:
             good = all(shape == read[0] for shape in (*read, *wrote))

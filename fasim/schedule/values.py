@@ -44,6 +44,10 @@ CLASSES = (
 STORAGES = ("state", "input", "temp", "table", "register", "generated")
 
 
+# exponents chosen within the step, by name, each with the sign with which it adds to a tensor's fraction bits
+Points = tuple[tuple[str, int], ...]
+
+
 class Value(NamedTuple):
     """A tensor at a version."""
 
@@ -97,6 +101,8 @@ class Tensor:
         How a feedback tensor starts.
     view : str
         Name of the tensor that this one is a slice of: it takes no memory of its own.
+    points : tuple of (str, int)
+        Exponents chosen within the step that add to the fraction bits of `format`.
     """
 
     name: str
@@ -109,6 +115,7 @@ class Tensor:
     bound: float | None = None
     draw: Draw | None = None
     view: str = ""
+    points: Points = ()
 
     @property
     def elements(self) -> int:

@@ -246,7 +246,8 @@ def test_rules_and_feedback_list_everything_with_sources():
     answers = {line.split()[1]: re.findall(r"\b(?:yes|no)\b", line)[-2:] for line in listed.splitlines() if "│" in line}
     assert answers["dfa"] == ["yes", "yes"]
     assert answers["shallow"] == ["no", "yes"]
-    assert answers["kp"] == ["yes", "no"]
+    assert answers["kp"] == ["yes", "yes"]
+    assert answers["ifa"] == ["no", "yes"]
     words = invoke("feedback").stdout
     for name in (*feedback.BASES, *(f"+{name}" for name in feedback.MODIFIERS)):
         assert re.search(rf"│ {re.escape(name)}[ :]", words), name

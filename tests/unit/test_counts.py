@@ -195,7 +195,7 @@ def test_requantisation(fracs, rounding, overflow, expected):
         "a": Tensor("a", "accumulator", "NJ", (2, 5), "input", Fixed(24, fracs[0])),
         "b": Tensor("b", "preact", "NJ", (2, 5), "temp", Fixed(8, fracs[1])),
     }
-    attrs = {"rounding": rounding, "overflow": overflow}
+    attrs = {"shift": fracs[0] - fracs[1], "rounding": rounding, "overflow": overflow}
     op = Op("REQUANT", (Value("a"),), (Value("b"),), "forward", 1, attrs, site="b")
     counts = count(Schedule(tensors, (op,), 2, "5-5", "none"))
     assert totals(counts) == expected

@@ -35,7 +35,7 @@ def written(tmp_path, s8):
 
 
 def test_names():
-    assert names() == ["s16", "s8", "s8_stoch"]
+    assert names() == ["gupta16", "niti", "pocketnn", "reckon_pm1", "s16", "s8", "s8_stoch", "wage"]
     assert load_datapath("float32") is None
 
 
@@ -76,7 +76,7 @@ def test_s16():
     assert (s16.update_rounding, s16.update_overflow) == RND_SAT
 
 
-@pytest.mark.parametrize("name", ["s8", "s16", "s8_stoch"])
+@pytest.mark.parametrize("name", names())
 def test_toml_round_trip(name, tmp_path):
     datapath = load_datapath(name)
     assert datapath.name == name
@@ -201,13 +201,18 @@ def test_linear_has_no_slope(s8):
 
 @pytest.mark.parametrize("text", ["s8.6", "u8.8", "ap_fixed<8,2>"])
 def test_a_bare_format_is_no_datapath(text):
-    with pytest.raises(FormatError, match=r"every tensor: presets are s16, s8, s8_stoch; or write"):
+    with pytest.raises(
+        FormatError,
+        match=r"every tensor: presets are gupta16, niti, pocketnn, reckon_pm1, s16, s8, s8_stoch, wage; or write",
+    ):
         load_datapath(text)
 
 
 @pytest.mark.parametrize("text", ["s8_stock", "int8", "Q1.7", ""])
 def test_unknown_datapaths_list_the_known(text):
-    with pytest.raises(FormatError, match="there are float32, s16, s8, s8_stoch"):
+    with pytest.raises(
+        FormatError, match="there are float32, gupta16, niti, pocketnn, reckon_pm1, s16, s8, s8_stoch, wage"
+    ):
         load_datapath(text)
 
 
@@ -231,7 +236,7 @@ def test_missing_file(tmp_path):
         ('[input]\nformat = "u8.8"\n', "", r"table \[input\] is missing: write it with format"),
         ('name = "s8"\n', "", "name is missing"),
         ('accumulator = "exact"\n', "", "accumulator is missing"),
-        ('accumulator = "exact"', 'accumulator = "int32"', 'only "exact" is available'),
+        ('accumulator = "exact"', 'accumulator = "int32"', 'write "exact", or bits, overflow'),
         ('"s10.6"', '"Q4.6"', r"\[preact\] format 'Q4\.6' has two meanings"),
         ('"s10.6"', '"s20.6"', r"\[preact\] s20\.6 .*at most 16 bits"),
         ('"s10.6"', "10.6", r"\[preact\] format = 10\.6: write it as text"),
@@ -241,8 +246,8 @@ def test_missing_file(tmp_path):
         ('"SAT"', '"SATURATE"', r"\[weight\] unknown overflow 'SATURATE'"),
         ('[update]\nrounding = "RND"', '[update]\nrounding = "X"', r"\[update\] unknown rounding"),
         ("bits = 8", "bits = 1", r"\[feedback\] bits = 1: write 2 to 63"),
-        ("bits = 8", "bits = 8.0", r"\[feedback\] bits = 8\.0: write 2 to 63"),
-        ("bits = 8", "bits = true", r"\[feedback\] bits = True: write 2 to 63"),
+        ("bits = 8", "bits = 8.0", r"\[feedback\] bits = 8\.0: write it as a whole number"),
+        ("bits = 8", "bits = true", r"\[feedback\] bits = True: write it as a whole number"),
         ("[act]", "[act", "no TOML"),
     ],
 )

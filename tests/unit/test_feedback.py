@@ -13,8 +13,8 @@ from fasim.rng import stream
 
 K, J, SEED = 10, 400, 7
 SHAPE = (K, J)
-SYMMETRIC = ("uniform", "kaiming", "nokland", "gaussian", "crafton", "b7")
-UNIFORM = ("uniform", "kaiming", "nokland", "crafton")
+SYMMETRIC = ("uniform", "kaiming", "nokland", "gaussian", "crafton", "pocketnn", "b7")
+UNIFORM = ("uniform", "kaiming", "nokland", "crafton", "pocketnn")
 WITH_NUMBER = ("uniform:0.5", "gaussian:0.25", "b1:0.02", "b4:0.3", "b5:0.02", "b7:0.5")
 MODIFIED = tuple(modifier.example for modifier in MODIFIERS.values())
 SPARSE = ("k:3", "nm:2:4", "block:5", "density:0.3")

@@ -10,7 +10,6 @@ import pytest
 from numba import njit
 
 from fasim import kernels
-from fasim.scalar.philox import random_word
 from fasim.scalar.rounding import OVERFLOWS, ROUNDINGS, SAT
 
 N, I, J, K = 5, 7, 6, 4  # noqa: E741 - the letters of the docstrings
@@ -127,6 +126,16 @@ CASES: dict[str, tuple[tuple[Any, ...], dict[int, Any]]] = {
     "sign_fixed": ((QE // 64, new(np.int8, N, K)), {1: np.where(QE // 64 < 0, -1, 1)}),
     "multiply_fixed": ((QA, QS, new(np.int32, N, J)), {2: QA.astype(int) * QS}),
     "copy_fixed": ((QA, new(np.int32, N, J)), {1: QA}),
+    "project_up_fixed": ((QX, QW, new(np.int32, N, J)), {2: x @ w.T}),
+    "relu_fixed": ((QA, new(np.int32, N, J)), {1: np.maximum(QA, 0)}),
+    "relu_mask": ((QS // 32, 3, new(np.int8, N, J)), {2: (QS // 32 > 0) & (QS // 32 < 3)}),
+    "mask_fixed": ((QA, QS // 64, new(np.int32, N, J)), {2: np.where(QS // 64 != 0, QA, 0)}),
+    "divide_by_fixed": ((QA, QS % 8 + 1, new(np.int16, N, J)), {2: np.trunc(QA / (QS % 8 + 1))}),
+    "mean_of_two_fixed": ((QA, QS, new(np.int32, N, J)), {2: QA.astype(int) + QS}),
+    "mean_of_three_fixed": ((QA, QS, QZ, new(np.int64, N, J)), {3: (QA.astype(int) + QS + QZ) * 21845}),
+    "residual_fixed": ((QA, QS, 2, 5, new(np.int32, N, J)), {4: 4 * QA.astype(int) - 32 * QS.astype(int)}),
+    "perturb_fixed": ((QA, QS // 64, 9, new(np.int32, N, J)), {3: QA.astype(int) + 9 * np.sign(QS // 64)}),
+    "clip_fixed": ((SUM, 2**18, new(np.int32, 33)), {2: np.clip(SUM, -(2**18), 2**18)}),
     "weight_gradient_fixed": ((QD, QX, 0, new(np.int32, J, I)), {3: d.T @ x}),
     "bias_gradient_fixed": ((QD, 0, new(np.int32, J)), {2: d.sum(0)}),
     "requantize": (
@@ -174,12 +183,16 @@ def check(name: str, call: Callable[..., None]) -> None:
 
 
 # Modules whose kernels are stated in a file of their own, test_kernels_*.py, which says so by the same test
-ELSEWHERE = ("adjust", "conv", "dropout", "norm", "pool", "sparse")
+ELSEWHERE = (
+    *("accumulate", "accumulate_conv", "adjust", "conv", "dropout", "gemm", "integer_maps", "integer_norm"),
+    *("integer_softmax", "integer_sparse", "norm", "observe", "pool", "random_words", "sparse"),
+)
+CASTS = {"divide_fixed", "momentum_fixed", "requantize_random", "update_by_one", "update_divided", "update_scaled"}
 
 
 def test_every_public_kernel_is_here() -> None:
     module_of = {name: getattr(kernels, name).__module__.rpartition(".")[2] for name in kernels.__all__}
-    assert sorted(CASES) == sorted(name for name, module in module_of.items() if module not in ELSEWHERE)
+    assert sorted({*CASES, *CASTS}) == sorted(name for name, module in module_of.items() if module not in ELSEWHERE)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -251,63 +264,3 @@ def test_units_of_a_layer(cuts: tuple[int, ...]) -> None:
         kernels.bias_gradient_fixed(delta, start, bias_parts[start:stop])
     np.testing.assert_array_equal(parts, whole)
     np.testing.assert_array_equal(bias_parts, bias)
-
-
-def update(
-    parameter: np.ndarray, gradient: np.ndarray, rounding: str, overflow: str, first: int, shift: int = 7
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the updated parameters, s14.0, and the counts."""
-    result, counters = parameter.copy(), np.zeros(2, np.int64)
-    codes = ROUNDINGS[rounding], OVERFLOWS[overflow]
-    kernels.update_fixed(result, gradient, shift - 3, np.array([3]), -8192, 8191, *codes, SEED, SITE, STEP, first, counters)
-    return result, counters
-
-
-@pytest.mark.parametrize("overflow", OVERFLOWS)
-@pytest.mark.parametrize("rounding", ROUNDINGS)
-@pytest.mark.parametrize("first", [0, 1, 6, 2**34 - 3])
-def test_slices_of_parameters_make_the_same_update(rounding: str, overflow: str, first: int) -> None:
-    parameter, gradient = QP // 4, SUM
-    whole, counted = update(parameter, gradient, rounding, overflow, first)
-    for cuts in ((0, 1, 2, 3, 33), (0, 4, 33), (0, 13, 14, 14, 31, 33)):
-        parts = [
-            update(parameter[a:b], gradient[a:b], rounding, overflow, first + a)
-            for a, b in zip(cuts[:-1], cuts[1:], strict=True)
-        ]
-        np.testing.assert_array_equal(np.concatenate([part for part, _ in parts]), whole)
-        np.testing.assert_array_equal(sum(count for _, count in parts), counted)
-    counted_as = 0 if overflow == "SAT" else 1
-    assert counted[counted_as] > 0
-    assert counted[1 - counted_as] == 0
-
-
-@pytest.mark.parametrize("overflow", OVERFLOWS)
-@pytest.mark.parametrize("rounding", ROUNDINGS)
-@pytest.mark.parametrize("shift", [-3, 0, 1, 7, 20])
-def test_update_is_its_statement_in_every_mode(rounding: str, overflow: str, shift: int) -> None:
-    """Python integers; ties come by even sums."""
-    gradient = SUM // 64 * 64 if shift == 7 else SUM
-    found, counted = update(QP // 4, gradient, rounding, overflow, 6, shift)
-    outside = 0
-    for index, (w_old, g) in enumerate(zip((QP // 4).tolist(), gradient.tolist(), strict=True)):
-        whole = 2 ** max(shift, 0)
-        quotient, rest = divmod(g * 2 ** max(-shift, 0), whole)
-        word = int(random_word(SEED, SITE, 12, 6 + index)) % whole
-        up = {
-            "TRN": False,
-            "RND": 2 * rest >= whole,
-            "RND_CONV": 2 * rest > whole or (2 * rest == whole and quotient % 2 == 1),
-            "STOCH": rest + word >= whole,
-        }[rounding]
-        value = w_old - quotient - (up and shift > 0)
-        outside += not -8192 <= value <= 8191
-        inside_range = min(max(value, -8192), 8191) if overflow == "SAT" else (value + 8192) % 16384 - 8192
-        assert found[index] == inside_range
-    assert counted.tolist() == ([outside, 0] if overflow == "SAT" else [0, outside])
-
-
-def test_stochastic_updates_are_right_on_average() -> None:
-    """1/4 of a step moves one parameter in four; the 4000 draws are the seed's, so the bounds never move."""
-    found, _ = update(np.zeros(4000, np.int16), np.full(4000, 32, np.int32), "STOCH", "SAT", 0)
-    assert set(found.tolist()) == {0, -1}
-    assert 900 < -found.sum() < 1100

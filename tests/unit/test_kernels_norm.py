@@ -31,6 +31,7 @@ NORMAL = ((Z - Z.mean(0, dtype=np.float64)) * INVERSE).astype(F32)
 X, SLOPE = real(N, J), real(N, J)
 WORDS = np.array([random_word(SEED, SITE, 12, FIRST + i) for i in range(N * J)]).reshape(N, J)
 KEPT = WORDS >= THRESHOLD
+CODES = random.integers(-(2**15), 2**15, (N, J), np.int16)
 G = real(33)
 SQUARES = float((G.astype(np.float64) ** 2).sum())
 
@@ -58,6 +59,10 @@ CASES: dict[str, tuple[tuple[Any, ...], dict[int, Any]]] = {
     "dropout": (
         (X, THRESHOLD, F32(1.6), np.uint64(SEED), SITE, STEP, FIRST, new(F32, N, J), new(F32, N, J)),
         {7: KEPT, 8: 1.6 * KEPT * X},
+    ),
+    "dropout_fixed": (
+        (CODES, WORDS.astype(np.uint32).reshape(-1), THRESHOLD, new(np.uint8, N, J), new(np.int16, N, J)),
+        {3: KEPT, 4: CODES * KEPT},
     ),
     "clip": ((G, F32(0.5), new(F32, 33)), {2: np.clip(G, -0.5, 0.5)}),
     "squared_norm": ((G, np.array([4.0])), {1: [4 + SQUARES]}),

@@ -92,34 +92,24 @@ def test_what_fusing_joins() -> None:
     ("network", "settings", "message"),
     [
         (
-            Network.parse("4-3-2", output="softmax"),
-            StepSettings(4, loss="cross_entropy"),
-            "datapath s8: activation softmax has no fixed-point form yet; use --loss bce, or the datapath float32 alone",
-        ),
-        (
-            Network.parse("4-3-2", hidden="relu"),
-            StepSettings(4),
-            "datapath s8: activation relu has no fixed-point form yet; use --hidden tanh, or the datapath float32 alone",
-        ),
-        (
             Network.parse("4-3-2"),
             StepSettings(4, optimizer="momentum"),
-            "datapath s8: optimizer momentum has no fixed-point form yet; use sgd",
+            "optimizer momentum needs the table [momentum] with format, rounding, overflow and factor; or use sgd",
         ),
         (
             Network.parse("4-3-2"),
             StepSettings(4, optimizer="adam"),
-            "datapath s8: optimizer adam has no fixed-point form yet; use sgd",
+            "datapath s8: optimizer adam has no fixed-point form; use sgd or momentum",
         ),
         (
             Network.parse("4-3-2"),
-            StepSettings(4, reduction="mean"),
-            "datapath s8: fixed point sums the gradients of a batch; use reduction sum, not mean",
+            StepSettings(3, reduction="mean"),
+            "use reduction sum, not mean, and dropout whose 1 / (1 - p) is a power of two, or classical",
         ),
         (
             Network.parse("4-3-2"),
-            StepSettings(4, loss="mse", reduction="mean", error_scale="raw"),
-            "datapath s8: fixed point sums the gradients of a batch; use reduction sum, not mean",
+            StepSettings(3, loss="mse", reduction="mean", error_scale="raw"),
+            "use reduction sum, not mean, and dropout whose 1 / (1 - p) is a power of two, or classical",
         ),
     ],
 )
@@ -127,23 +117,17 @@ def test_lowering_refuses_in_one_line(network: Network, settings: StepSettings, 
     for rule in RULES:
         with pytest.raises(FormatError) as refused:
             rules.training_step(network, rule, settings, load_datapath("s8"))
-        assert str(refused.value) == message
+        assert str(refused.value).endswith(message)
 
 
-@pytest.mark.parametrize(
-    ("batch_norm", "settings", "what"),
-    [
-        (True, StepSettings(4), "batch normalisation (NORM)"),
-        (False, StepSettings(4, clip="norm:1"), "clipping"),
-        (False, StepSettings(4, feedback="crafton+k:1"), "sparse feedback"),
-    ],
-)
-def test_lowering_names_what_the_user_asked_for(batch_norm: bool, settings: StepSettings, what: str) -> None:
+def test_lowering_names_what_the_user_asked_for() -> None:
     with pytest.raises(FormatError) as refused:
-        rules.training_step(Network.parse("4-3-2", batch_norm=batch_norm), "dfa", settings, load_datapath("s8"))
+        rules.training_step(Network.parse("4-3-2"), "dfa", StepSettings(4, clip="norm:1"), load_datapath("s8"))
     assert str(refused.value) == (
-        f"datapath s8: {what} of rule dfa on 4-3-2 has no fixed-point form yet; use the datapath float32 alone"
+        "datapath s8: clipping of the norm of rule dfa on 4-3-2 has no fixed-point form; use the datapath float32 alone"
     )
+    with pytest.raises(FormatError, match=r"batch normalisation needs the table \[norm\] with a format"):
+        rules.training_step(Network.parse("4-3-2", batch_norm=True), "dfa", StepSettings(4), load_datapath("s8"))
 
 
 def changed(**entries: object) -> Datapath:
@@ -160,7 +144,7 @@ def test_accumulators_beyond_63_bits_are_refused() -> None:
     with pytest.raises(FormatError) as refused:
         lower(schedule, changed(weight=weight, bias=Fixed(8, 0)))
     assert str(refused.value) == (
-        "datapath s8: layer 1 DENSE sums 4 products of u8.8 and s54.53, 70 bits; "
+        "datapath s8: layer 1 DENSE sums 4 products of u8.8 and s54.53, 64 bits; "
         "at most 63 can be accumulated exactly, use narrower formats"
     )
 
@@ -188,7 +172,7 @@ def test_every_accumulator_holds_its_extremes() -> None:
     assert bias is not None
     frac = max(act.frac + weight.frac, bias.frac)
     largest = 6 * act.hi * weight.lo * 2 ** (frac - act.frac - weight.frac) + bias.lo * 2 ** (frac - bias.frac)
-    found = schedule["accumulator.1"].format
+    found = schedule["accumulator.preact.1"].format
     assert found is not None
     assert found.frac == frac
     assert found.lo <= largest < Fixed(found.bits - 1, frac).lo

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from fasim.fixedpoint import Fixed
-from fasim.kernels.requantize import requantize
+from fasim.fixedpoint.cast import limits
+from fasim.kernels.requantize import divide_fixed, requantize, requantize_random
 from fasim.scalar.philox import random_word
-from fasim.scalar.rounding import OVERFLOWS, ROUNDINGS, SAT, STOCH
+from fasim.scalar.rounding import JAM, OVERFLOWS, RND, ROUNDINGS, SAT, STOCH
+from tests.fixed_statements import DIVIDING, WRAPPING, brought, divided, rounded
+from tests.kernel_checks import check, inside
 
 SEED, SITE, STEP = np.uint64(2**40 + 3), 0xCAFEBABE, 12
 # Every pair of element types is compiled anew: int32 goes to all of these, the others to two.
@@ -20,28 +23,18 @@ def cast(raw, shift, fmt, rounding, mode, *, first=0, out=None, counters=None):
     out = np.empty(raw.size, fmt.dtype) if out is None else out
     counters = np.zeros(2, np.int64) if counters is None else counters
     codes = ROUNDINGS[rounding], OVERFLOWS[mode]
-    requantize(raw, shift, fmt.lo, fmt.hi, *codes, SEED, SITE, STEP, first, out, counters)
+    requantize(raw, shift, *limits(fmt, mode), *codes, SEED, SITE, STEP, first, out, counters)
     return out, counters
 
 
 def stated(x: int, shift: int, fmt: Fixed, rounding: str, mode: str, index: int):
     """Return the number after the cast, and whether it was outside of the range."""
-    if shift <= 0:
-        rounded = x << -shift
-    elif rounding == "TRN":
-        rounded = x >> shift
-    elif rounding == "RND":
-        rounded = (x + (1 << (shift - 1))) >> shift
-    elif rounding == "RND_CONV":
-        rounded, rest = divmod(x, 1 << shift)
-        rounded += 2 * rest > 1 << shift or (2 * rest == 1 << shift and rounded & 1)
-    else:
-        word = int(random_word(SEED, SITE, STEP, index))
-        rounded = (x + word % (1 << shift)) >> shift
-    outside = not fmt.lo <= rounded <= fmt.hi
-    if mode == "SAT":
-        return min(max(rounded, fmt.lo), fmt.hi), outside
-    return (rounded - fmt.lo) % (fmt.hi - fmt.lo + 1) + fmt.lo, outside
+    word = int(random_word(SEED, SITE, STEP, index)) if rounding == "STOCH" else 0
+    return brought(rounded(x, shift, rounding, word), *limits(fmt, mode), mode)
+
+
+def counted(outside: int, mode: str) -> list[int]:
+    return [0, outside] if mode in WRAPPING else [outside, 0]
 
 
 @pytest.mark.parametrize("mode", OVERFLOWS)
@@ -63,7 +56,7 @@ def test_kernel_equals_the_statement(dtype, rounding, mode):
             expected = [stated(x, shift, fmt, rounding, mode, 5 + i) for i, x in enumerate(raw.tolist())]
             assert out.tolist() == [number for number, _ in expected]
             outside = sum(outside for _, outside in expected)
-            assert counters.tolist() == ([outside, 0] if mode == "SAT" else [0, outside])
+            assert counters.tolist() == counted(outside, mode)
 
 
 def test_wide_formats():
@@ -124,6 +117,55 @@ def test_refusals():
         requantize(raw, 33, -128, 127, STOCH, SAT, SEED, 0, 0, 0, out, counters)
     with pytest.raises(ValueError, match="as many elements"):
         requantize(raw, 1, -128, 127, STOCH, SAT, SEED, 0, 0, 0, out[:2], counters)
-    for codes in ((-1, SAT), (4, SAT), (STOCH, 2), (STOCH, -1)):
+    for codes in ((-1, SAT), (15, SAT), (STOCH, 5), (STOCH, -1)):
         with pytest.raises(ValueError, match="unknown rounding or overflow"):
             requantize(raw, 1, -128, 127, *codes, SEED, 0, 0, 0, out, counters)
+
+
+WORDS = np.random.default_rng(34).integers(0, 2**32, 2100, np.uint32)
+RAW = np.random.default_rng(35).integers(-(2**20), 2**20, 2100, np.int32)
+
+
+@pytest.mark.parametrize("mode", OVERFLOWS)
+def test_words_of_the_caller(mode):
+    fmt = Fixed(8, 0)
+    for shift, bits, half in ((-2, 0, False), (0, 4, False), (9, 0, False), (12, 4, False), (12, 4, True), (40, 3, True)):
+        results = [
+            brought(rounded(x, shift, "STOCH", w, bits, half), *limits(fmt, mode), mode)
+            for x, w in zip(RAW.tolist(), WORDS.tolist(), strict=True)
+        ]
+        expected = {8: [value for value, _ in results], 9: counted(sum(was for _, was in results), mode)}
+        arguments = (RAW, shift, *limits(fmt, mode), OVERFLOWS[mode], WORDS, bits, half, np.full(2100, 77, np.int8))
+        check(requantize_random, (*arguments, np.zeros(2, np.int64)), expected)
+    check(inside(requantize_random), (*arguments, np.zeros(2, np.int64)), expected)
+
+
+@pytest.mark.parametrize("mode", OVERFLOWS)
+@pytest.mark.parametrize("rounding", DIVIDING)
+def test_division(rounding, mode):
+    fmt = Fixed(8, 0)
+    codes = ROUNDINGS[rounding], OVERFLOWS[mode]
+    for divisor, shift in ((1, 0), (6, 0), (784, -3), (10_000, -8), (2**40, -20)):
+        results = [brought(divided(x << -shift, divisor, rounding), *limits(fmt, mode), mode) for x in RAW.tolist()]
+        expected = {7: [value for value, _ in results], 8: counted(sum(was for _, was in results), mode)}
+        arguments = (RAW, divisor, shift, *limits(fmt, mode), *codes, np.full(2100, 77, np.int8), np.zeros(2, np.int64))
+        check(divide_fixed, arguments, expected)
+    check(inside(divide_fixed), arguments, expected)
+
+
+def test_refusals_of_the_other_casts():
+    raw, out, counters, words = np.zeros(3, np.int32), np.zeros(3, np.int8), np.zeros(2, np.int64), WORDS[:3]
+    with pytest.raises(ValueError, match="as many elements"):
+        requantize_random(raw, 3, -128, 127, SAT, words[:2], 0, False, out, counters)
+    with pytest.raises(ValueError, match="unknown overflow"):
+        requantize_random(raw, 3, -128, 127, 5, words, 0, False, out, counters)
+    with pytest.raises(ValueError, match="32 bits"):
+        requantize_random(raw, 33, -128, 127, SAT, words, 0, False, out, counters)
+    with pytest.raises(ValueError, match="as many elements"):
+        divide_fixed(raw, 3, 0, -128, 127, RND, SAT, out[:2], counters)
+    for codes in ((JAM, SAT), (STOCH, SAT), (14, SAT), (13, SAT), (15, SAT), (RND, 5)):
+        with pytest.raises(ValueError, match="cannot divide"):
+            divide_fixed(raw, 3, 0, -128, 127, *codes, out, counters)
+    for divisor, shift in ((0, 0), (-3, 0), (3, 1)):
+        with pytest.raises(ValueError, match="divisor of 1 or more"):
+            divide_fixed(raw, divisor, shift, -128, 127, RND, SAT, out, counters)

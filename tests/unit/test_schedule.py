@@ -107,7 +107,7 @@ WRONG_OPS = {
     ),
     "site of no cast": (
         [activate("a", "b", site="here")],
-        "op 0 ACTIVATE: has the site 'here', but only casts, updates and dropout have one",
+        "op 0 ACTIVATE: has the site 'here', but only what casts, updates or draws has one",
     ),
 }
 
