@@ -56,6 +56,7 @@ def test_s8(s8):
         error=byte,
         delta=byte,
         feedback_bits=8,
+        feedback_master_bits=16,
         accumulator="exact",
     )
 
