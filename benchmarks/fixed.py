@@ -2,7 +2,7 @@
 
 ``python benchmarks/fixed.py`` runs what has no line yet (MNIST must be in ``FASIM_DATA``, about an hour on two cores);
 ``--table NAME`` runs one table, ``--list`` shows what there is, ``--part 0/2`` and ``--part 1/2`` share the work between
-two processes. ``benchmarks/render.py`` makes the tables of ``docs/fixed-point.md`` from the lines.
+two processes. ``benchmarks/render.py`` makes the tables of ``docs/fixed-point-results.md`` from the lines.
 
 - ``presets``: each rule in float32 and on presets, 784-500-10. One hidden layer: fa, ifa, hybrid and the strategies are dfa
   there, dkp is kp (the same matrix, the same steps).
@@ -102,15 +102,17 @@ def run(cell: Cell) -> dict[str, Any]:
     """Run one cell and return its line."""
     if cell.table == "widths" and (stopped := _doubled_before(cell)):
         return _line(cell, [], {}) | {"skipped": stopped, "shown": "not run"}
-    result = _train(cell)
-    total = result.trace.total
+    result = _train(cell, trace=cell.bits == WIDTHS[0])
     errors = [round(100 - 100 * epoch.test_accuracy, 2) for epoch in result.epochs]
+    if cell.table == "widths" and _has_doubled(cell, errors):
+        result = _train(cell, trace=True)  # the same bits once more, now watched
+    total = result.trace.total
     line = _line(
         cell, errors, {s: c.saturations + c.wraps for s, c in result.trace.sites.items() if c.saturations + c.wraps}
     )
     line |= {"casts": total.elements, "saturations": total.saturations, "wraps": total.wraps}
     line |= {"diverged": result.diverged, "train_samples_per_s": round(result.train_samples_per_s)}
-    if cell.table == "widths":
+    if result.last_tensors:
         line["tensors"] = {
             name: [round(found.zero_fraction, 4), round(found.saturated_fraction, 4)]
             for name, found in result.last_tensors.items()
@@ -131,7 +133,7 @@ def first_failing(tensors: dict[str, list[float]], widest: dict[str, list[float]
     return ""
 
 
-def _train(cell: Cell) -> Run:
+def _train(cell: Cell, *, trace: bool) -> Run:
     if cell.table == "pocketnn":
         network = Network.parse(cell.net, hidden="tanh", output="tanh", init="zero")
         settings = StepSettings(20, loss="half_mse", error_scale="raw", feedback="pocketnn")
@@ -157,7 +159,7 @@ def _train(cell: Cell) -> Run:
         seed=cell.seed,
         learning_rate=family["rate"],
         settings=StepSettings(BATCH, loss=family["loss"]),
-        trace=bool(cell.what),
+        trace=trace,
     )
 
 
@@ -172,14 +174,18 @@ def _widest(cell: Cell) -> dict[str, list[float]]:
     return {} if line is None else line["tensors"]
 
 
+def _has_doubled(cell: Cell, errors: list[float]) -> bool:
+    """Tell whether these errors end above twice those with 16 bits."""
+    first = done(RESULTS).get(key(asdict(replace(cell, bits=WIDTHS[0]))))
+    return bool(first and errors) and errors[-1] > 2 * first["test_error_percent"][-1]  # type: ignore[index]
+
+
 def _doubled_before(cell: Cell) -> str:
     """Return at how many bits the error had doubled already; empty if it has not."""
-    lines = done(RESULTS)
-    first = lines.get(key(asdict(replace(cell, bits=WIDTHS[0]))))
     for bits in WIDTHS[1 : WIDTHS.index(cell.bits)]:
-        line = lines.get(key(asdict(replace(cell, bits=bits))))
-        errors = line["test_error_percent"] if line else []
-        if first and errors and errors[-1] > 2 * first["test_error_percent"][-1]:
+        wider = replace(cell, bits=bits)
+        line = done(RESULTS).get(key(asdict(wider)))
+        if line and _has_doubled(wider, line["test_error_percent"]):
             return f"doubled at {bits} bits"
     return ""
 

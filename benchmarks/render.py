@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+import render_fixed
 import render_papers
 
 HERE = Path(__file__).parent
@@ -198,6 +199,7 @@ def adopt(folder: Path) -> None:
 
 PAGES: dict[Path, dict[str, Callable[[], list[str]]]] = {
     ROOT / "docs" / "papers.md": render_papers.SECTIONS,
+    ROOT / "docs" / "fixed-point-results.md": render_fixed.SECTIONS,
     ROOT / "README.md": {"demo": demo_short},
     ROOT / "docs" / "results.md": {
         "demo": demo_full,

@@ -126,7 +126,8 @@ def check_same(given: dict[str, Any], saved: dict[str, Any], folder: Path) -> No
     """
     given = json.loads(json.dumps(given))
     for name in sorted({*given, *saved}):
-        if given.get(name) == saved.get(name):
+        # of a text its fingerprint decides
+        if given.get(name) == saved.get(name) or name.endswith("_toml"):
             continue
         what, contents, _ = name.partition("_fingerprint")
         if contents:

@@ -335,6 +335,7 @@ def _settings_of_run(run: Run, data: Data, datapath: Datapath | None, backend: s
         "samples_fingerprint": checkpoint.fingerprint(data.x_train, data.y_train, data.x_test, data.y_test),
         "standardisation_fingerprint": checkpoint.fingerprint(data.gain, data.offset),
         "datapath_fingerprint": checkpoint.fingerprint(None if datapath is None else datapath.to_toml()),
+        "datapath_toml": None if datapath is None else datapath.to_toml(),
         "backend": backend,
         # only a cosine asks how long the run will be: any other may go on for more epochs than it was started with
         "epochs": epochs if run.plan.depends_on_epochs else None,

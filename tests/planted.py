@@ -1,4 +1,4 @@
-"""Faults to plant, each with the test that must notice: the first half of what ``tests/mutants.py`` runs."""
+"""Faults to plant, each with the test that must notice: a third of what ``tests/mutants.py`` runs."""
 
 from __future__ import annotations
 
@@ -22,13 +22,21 @@ SCHEDULE = "tests/unit/test_schedule.py"
 NOT_BP = "tests/unit/test_not_silently_bp.py"
 BY_HAND = "tests/unit/test_rules_float.py::test_interpreter_is_the_rule_by_hand"
 PRESETS = "tests/property/test_fixed_bits.py::test_presets"
+TEN = "tests/unit/test_ten_mistakes.py::test"
+LOWERING = "fasim/schedule/lowering"
+
+
+def trained(name: str, backend: str = "cpu") -> str:
+    """Return the test that holds a backend against a case trained by hand."""
+    return f"{TEN}_training_is_the_step_by_hand[{backend}-{name}]"
+
 
 MUTANTS = (
     Mutant(
         "fixed-point update adds the step",
         "fasim/kernels/update.py",
-        "np.int64(parameter[p]) - shift_round(gradient[p], shift, rounding, 0)",
-        "np.int64(parameter[p]) + shift_round(gradient[p], shift, rounding, 0)",
+        "steps[p] = np.int64(mine[p]) - steps[p]",
+        "steps[p] = np.int64(mine[p]) + steps[p]",
         f"{STATEMENT}[update_fixed]",
     ),
     Mutant(
@@ -41,8 +49,8 @@ MUTANTS = (
     Mutant(
         "RND looks at the bit that is left after the shift, not at the one that it drops",
         "fasim/scalar/rounding.py",
-        "half = (value >> min(count - 1, 63)) & 1",
-        "half = (value >> min(count, 63)) & 1",
+        "return whole\n    half = (value >> min(count - 1, 63)) & 1",
+        "return whole\n    half = (value >> min(count, 63)) & 1",
         f"{STATEMENT}[requantize]",
     ),
     Mutant(
@@ -55,15 +63,15 @@ MUTANTS = (
     Mutant(
         "a cast saturates before it rounds, so that nothing is counted",
         "fasim/kernels/requantize.py",
-        "value = shift_round(raw[i], shift, rounding, 0)",
-        "value = shift_round(overflow(raw[i], lo << shift, hi << shift, mode), shift, rounding, 0)",
+        "round_block(part, shift, rounding, values)",
+        "round_block(np.minimum(np.maximum(part, lo << shift), hi << shift), shift, rounding, values)",
         f"{STATEMENT}[requantize]",
     ),
     Mutant(
         "saturations are counted as wraps",
-        "fasim/kernels/requantize.py",
-        "counters[0 if overflow_mode == SAT else 1] += outside",
-        "counters[1 if overflow_mode == SAT else 0] += outside",
+        "fasim/kernels/blocks.py",
+        "return 1 if overflow_mode in (WRAP, NUMERIC_STD) else 0",
+        "return 0 if overflow_mode in (WRAP, NUMERIC_STD) else 1",
         "tests/unit/test_requantize.py::test_counters_accumulate",
     ),
     Mutant(
@@ -104,15 +112,15 @@ MUTANTS = (
     Mutant(
         "STOCH of an update draws from 0 instead of from the slice's place",
         "fasim/kernels/update.py",
-        "random_block(seed, site, step, block)",
-        "random_block(seed, site, step, block - (first >> 2))",
-        f"{KERNELS}::test_slices_of_parameters_make_the_same_update[6-STOCH-SAT]",
+        "step[0], first + start, words, steps)",
+        "step[0], start, words, steps)",
+        "tests/unit/test_kernels_update.py::test_slices_make_the_same_update",
     ),
     Mutant(
         "the second thread draws the random words of the first",
-        "fasim/backends/cpu_bind.py",
-        "part.start * (tensor.elements // tensor.shape[0])",
-        "0",
+        "fasim/backends/cpu_cast.py",
+        "self.first = part.start * (tensor.elements // (tensor.shape or (1,))[0])",
+        "self.first = 0",
         f"{PRESETS}[dfa-s8_stoch]",
     ),
     Mutant(
@@ -177,5 +185,75 @@ MUTANTS = (
         "if current.get(value.tensor) != value.version:",
         "if value.tensor not in current:",
         f"{SCHEDULE}::test_validate_names_the_op_at_fault",
+    ),
+    Mutant(
+        "an exponent moves the binary point the wrong way",
+        f"{LOWERING}/base.py",
+        "(*self.points(source), (exponent.tensor, -1))",
+        "(*self.points(source), (exponent.tensor, 1))",
+        trained("exponents_from_the_data"),
+    ),
+    Mutant(
+        "the cpu applies exponents with the wrong sign",
+        "fasim/backends/cpu_cast.py",
+        "return lambda: static + sum(",
+        "return lambda: static - sum(",
+        trained("exponents_from_the_data"),
+    ),
+    Mutant(
+        "the interpreter applies exponents with the wrong sign",
+        "fasim/backends/reference_fixed.py",
+        "return sum(sign * value for sign, value in zip(",
+        "return sum(-sign * value for sign, value in zip(",
+        trained("exponents_from_the_data", "reference"),
+    ),
+    Mutant(
+        "feedback that learns is not copied from its master",
+        f"{LOWERING}/update.py",
+        "if master is not None:\n            cast = replace(data.weight, format=own)",
+        'if master is not None and group == "weight":\n            cast = replace(data.weight, format=own)',
+        trained("feedback_with_a_master"),
+    ),
+    Mutant(
+        "a datapath without biases adds some",
+        "fasim/backends/cpu_sums.py",
+        "np.zeros(o.schedule[op.reads[1]].shape[0], np.int8)",
+        "np.ones(o.schedule[op.reads[1]].shape[0], np.int8)",
+        trained("no_bias"),
+    ),
+    Mutant(
+        "a shift register is one draw ahead",
+        "fasim/kernels/random_words.py",
+        "step[0] * elements + first, np.uint64(start))",
+        "step[0] * elements + first + 1, np.uint64(start))",
+        "tests/unit/test_lfsr.py::test_words_are_the_register_bit_by_bit",
+    ),
+    Mutant(
+        "softmax does not subtract the maximum",
+        "fasim/kernels/integer_softmax.py",
+        "largest *= LOG2_E",
+        "largest = np.int64(0)",
+        "tests/unit/test_kernels_integer_softmax.py::test_near_the_exact_function",
+    ),
+    Mutant(
+        "the exponent of a deviation is one too large for odd lengths",
+        "fasim/kernels/integer_norm.py",
+        "exponent[c] = _bit_length(var[c]) >> 1",
+        "exponent[c] = (_bit_length(var[c]) + 1) >> 1",
+        "tests/unit/test_kernels_integer_norm.py::test_kernel_is_its_statement[norm_statistics_fixed]",
+    ),
+    Mutant(
+        "the interpreter's exponent of a deviation is one too large",
+        "fasim/backends/reference_fixed.py",
+        "exponent = each(lambda v: v.bit_length() // 2, variance)",
+        "exponent = each(lambda v: v.bit_length() // 2 + 1, variance)",
+        trained("normalisation", "reference"),
+    ),
+    Mutant(
+        "a weight moves by one where the chance is larger than the word, not as large",
+        "fasim/kernels/update.py",
+        "sign if chance >= drawn else 0",
+        "sign if chance > drawn else 0",
+        "tests/unit/test_kernels_update.py::test_update_by_one[SAT]",
     ),
 )

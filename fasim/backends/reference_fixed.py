@@ -291,7 +291,7 @@ class FixedOps:
 
     def _fixed_mean(self, op: Op) -> None:
         signals = [array.reshape(len(array), -1) for array in self._read(op)]
-        self._write(op, sum(signals[1:], signals[0]) * (1 if len(signals) == 2 else 21845))
+        self._write(op, sum(signals[1:], signals[0]) * (1 if len(signals) == 2 else 341))
 
     def _fixed_mask(self, op: Op) -> None:
         signal, mask = (array.reshape(len(array), -1) for array in self._read(op))

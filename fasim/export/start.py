@@ -16,6 +16,8 @@ from fasim.data import names as datasets
 from fasim.errors import ConfigError
 from fasim.fixedpoint import Datapath, load_datapath
 from fasim.fixedpoint import names as datapaths
+from fasim.fixedpoint.document import from_document
+from fasim.fixedpoint.toml import read_document
 from fasim.network import Network
 from fasim.plan import Plan
 from fasim.rng import stream
@@ -148,7 +150,7 @@ def from_checkpoint(
     data : Data, optional
         The data set of the run; by default the one of the name that the checkpoint gives.
     datapath : Datapath, optional
-        The datapath of the run; by default the one of the name that the checkpoint gives.
+        The datapath of the run; by default the one that the checkpoint holds.
     needs_data : bool
         Whether to load the data set.
 
@@ -169,7 +171,9 @@ def from_checkpoint(
         names = {"data": given["data"], "datapath": given["datapath"]}
     except (KeyError, TypeError) as error:
         raise checkpoint.damaged(folder, f"setting {error}") from error
-    if datapath is None:
+    if datapath is None and given.get("datapath_toml"):
+        datapath = from_document(read_document(given["datapath_toml"]))
+    elif datapath is None:
         datapath = load_datapath(_known(names["datapath"], ["float32", *datapaths()], folder, "datapath"))
     found = checkpoint.fingerprint(None if datapath is None else datapath.to_toml())
     _check(given, folder, "datapath", found)

@@ -242,12 +242,12 @@ def mean_of_two_fixed(a, b, out):
 
 @kernel
 def mean_of_three_fixed(a, b, c, out):
-    """``out = (a + b + c) * 21845``: the mean at 16 fraction bits more, 1/3 taken as 21845 / 2^16; integer[N, J]."""
+    """``out = (a + b + c) * 341``: the mean at 10 fraction bits more, 1/3 taken as 341 / 2^10; integer[N, J]."""
     cast = out.dtype.type
     for n in range(out.shape[0]):
         for j in range(out.shape[1]):
             total = cast(cast(cast(a[n, j]) + cast(b[n, j])) + cast(c[n, j]))
-            out[n, j] = cast(total * cast(21845))
+            out[n, j] = cast(total * cast(341))
 
 
 @kernel

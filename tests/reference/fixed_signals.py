@@ -8,7 +8,7 @@ from .fixed_back import Back, one_hot
 from .fixed_numbers import Num, aligned, each
 from .fixed_softmax import softmax
 
-THIRD, THIRD_BITS = 21845, 16
+THIRD, THIRD_BITS = 341, 10
 
 
 def _down(b: Back, matrix: Callable[[int], Num]) -> None:
@@ -96,7 +96,7 @@ def lafs(b: Back) -> None:
 
 
 def _mean(b: Back, layer: int, terms: list[Num]) -> Num:
-    """Return the mean: of two a sum at one fraction bit more, of three sum * 21845 at 16 more."""
+    """Return the mean: of two a sum at one fraction bit more, of three sum * 341 at 10 more."""
     if len(terms) == 1:
         return terms[0]
     raws, frac = aligned(*(term.reshaped(len(term.raw), -1) for term in terms))

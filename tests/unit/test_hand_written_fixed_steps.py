@@ -201,9 +201,9 @@ def wide_case(rule: str, conv: bool, hook: str, hidden: str, loss: str, pool: st
 def test_many_bits_approach_the_float_reference(
     rule: str, conv: bool, hook: str, hidden: str, loss: str, pool: str
 ) -> None:
-    """Every delta and every gradient of every rule; only lafs's softmax is coarse, and a mean of three by 21845 / 2^16."""
+    """Every delta and every gradient of every rule; only lafs's softmax is coarse, and a mean of three by 341 / 2^10."""
     found, expected, state = wide_case(rule, conv, hook, hidden, loss, pool)
-    tolerance = 2e-2 if rule.endswith("_aux") or rule == "lafs" else 1e-4 if rule == "strategy3" else 1e-7
+    tolerance = 2e-2 if rule.endswith("_aux") or rule == "lafs" else 2e-3 if rule == "strategy3" else 1e-7
     masters, biases = [2**40, 2**36]
     compared = 0
     for layer in range(1, 5):

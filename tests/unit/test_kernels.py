@@ -132,7 +132,7 @@ CASES: dict[str, tuple[tuple[Any, ...], dict[int, Any]]] = {
     "mask_fixed": ((QA, QS // 64, new(np.int32, N, J)), {2: np.where(QS // 64 != 0, QA, 0)}),
     "divide_by_fixed": ((QA, QS % 8 + 1, new(np.int16, N, J)), {2: np.trunc(QA / (QS % 8 + 1))}),
     "mean_of_two_fixed": ((QA, QS, new(np.int32, N, J)), {2: QA.astype(int) + QS}),
-    "mean_of_three_fixed": ((QA, QS, QZ, new(np.int64, N, J)), {3: (QA.astype(int) + QS + QZ) * 21845}),
+    "mean_of_three_fixed": ((QA, QS, QZ, new(np.int64, N, J)), {3: (QA.astype(int) + QS + QZ) * 341}),
     "residual_fixed": ((QA, QS, 2, 5, new(np.int32, N, J)), {4: 4 * QA.astype(int) - 32 * QS.astype(int)}),
     "perturb_fixed": ((QA, QS // 64, 9, new(np.int32, N, J)), {3: QA.astype(int) + 9 * np.sign(QS // 64)}),
     "clip_fixed": ((SUM, 2**18, new(np.int32, 33)), {2: np.clip(SUM, -(2**18), 2**18)}),

@@ -25,6 +25,15 @@ __all__ = ["MAX_ACCUMULATOR_BITS", "RANDOM_BITS", "lower"]
 IN_WORDS = {kinds.SQUARED_NORM: "clipping of the norm", kinds.RESCALE: "clipping of the norm"}
 
 
+WITHOUT_LAYER = ("output", "error")
+TENSOR_KINDS = (
+    *WITHOUT_LAYER,
+    *("weight", "master", "bias", "feedback", "feedback_above", "feedback_below", "feedback_in", "feedback_out"),
+    *("preact", "normal", "normed", "act", "map", "dropped", "slope", "signal", "direct", "delta", "delta_normed"),
+    *("direct_delta", "score", "guess", "local_error", "gain", "shift", "gradient", "velocity"),
+)
+
+
 def lower(schedule: Schedule, datapath: Datapath) -> Schedule:
     """Return the schedule in fixed point.
 
@@ -59,6 +68,7 @@ class _Lowering(Forward, Error, Update):
 
     def __init__(self, schedule: Schedule, datapath: Datapath) -> None:
         super().__init__(schedule, datapath)
+        self._check_names()
         for tensor in schedule.tensors.values():
             if tensor.name not in (LEARNING_RATE, FEEDBACK_RATE) and not (tensor.cls == "bias" and datapath.bias is None):
                 self.tensors[tensor.name] = self.with_format(tensor)
@@ -100,6 +110,19 @@ class _Lowering(Forward, Error, Update):
             kinds.CLIP: self.clip,
             kinds.UPDATE: self.update,
         }
+
+    def _check_names(self) -> None:
+        """Refuse [tensors] of a kind or a layer that there is not; another rule may have what this one lacks."""
+        last = max(op.layer for op in self.schedule.ops)
+        for name in self.datapath.tensors:
+            root, _, layer = name.removeprefix("clean.").partition(".")
+            if name.startswith("master.feedback."):
+                root, layer = "feedback", name.removeprefix("master.feedback.")
+            if root not in TENSOR_KINDS or (layer if root in WITHOUT_LAYER else not layer.isdecimal() or int(layer) > last):
+                raise self.refuse(
+                    f"[tensors] {name!r} is no tensor of {self.schedule.network}: write a kind such as preact or weight, "
+                    f"a dot and a layer up to {last}; or {', '.join(WITHOUT_LAYER)}"
+                )
 
     def lower_op(self, op: Op) -> None:
         """Write what an op becomes.

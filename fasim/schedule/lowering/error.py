@@ -10,8 +10,8 @@ from fasim.schedule import ops as kinds
 from fasim.schedule.lowering.base import Lowering, magnitude, without_scale
 from fasim.schedule.values import Op, Value
 
-# the mean of three is a product by 21845 / 2^16
-THIRD, THIRD_BITS = 21845, 16
+# the mean of three is a product by 341 / 2^10
+THIRD, THIRD_BITS = 341, 10
 
 
 class Error(Lowering):
@@ -111,7 +111,7 @@ class Error(Lowering):
         self.cast(total, out, self.datapath.signal, op, "signal")
 
     def mean(self, op: Op) -> None:
-        """Lower MEAN: a sum whose binary point makes it a mean; of three also a product by 21845."""
+        """Lower MEAN: a sum whose binary point makes it a mean; of three also a product by 341."""
         signals = self.aligned(op.reads, op)
         formats = [self.fixed(value) for value in signals]
         total, frac = sum(magnitude(fmt) for fmt in formats), formats[0].frac
@@ -167,6 +167,10 @@ class Error(Lowering):
                 f"[delta] {cast.rounding}: batch normalisation is cast by a deterministic rounding, such as RND"
             )
         self.set_format(out, cast.format)
+        rows = math.prod(self.tensors[delta.tensor].shape[:-1])
+        size = magnitude(self.fixed(delta)) * magnitude(self.fixed(normal)) * max(rows, magnitude(self.fixed(normal)))
+        self.width(f"layer {op.layer} {op.kind} over {rows} rows", 4 * size, 0)
+        self.width(f"layer {op.layer} {op.kind}", 4 * magnitude(self.fixed(delta)) * magnitude(self.fixed(gain)), 0)
         attrs = {
             "frac": self.fixed(normal).frac,
             "shift": self.fixed(gain).frac + self.fixed(delta).frac - cast.format.frac,

@@ -278,6 +278,9 @@ class Forward(Lowering):
                 f"[preact] {cast.rounding}: batch normalisation is cast by a deterministic rounding, such as RND"
             )
         normed, fmt = op.writes[0], self.fixed(preact)
+        rows = math.prod(self.tensors[preact.tensor].shape[:-1])
+        # statistics and the way back hold sums of two numbers' products over all rows, times two
+        self.width(f"layer {op.layer} {op.kind} over {rows} rows of {fmt}", 4 * magnitude(fmt) ** 2 * rows, 2 * fmt.frac)
         for value in (gain, shift):
             self.set_format(value, data.tensors.get(value.tensor, data.norm))
         self.set_format(mean, Fixed(fmt.bits + RUNNING_BITS, fmt.frac + RUNNING_BITS))
