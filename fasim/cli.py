@@ -15,6 +15,7 @@ from fasim import __version__, cli_format
 from fasim import cli_options as have
 from fasim import cli_read as read
 from fasim.cli_calibrate import calibrate
+from fasim.cli_energy import energy
 from fasim.cli_export import export
 from fasim.cli_groups import INTERRUPTED, Group
 from fasim.errors import FasimError
@@ -46,6 +47,9 @@ command.add_command(export)
 command.add_command(calibrate)
 
 
+command.add_command(energy)
+
+
 @command.command()
 @have.COMPARE_OPTIONS
 def compare(**given: Any) -> None:  # noqa: ANN401
@@ -53,7 +57,9 @@ def compare(**given: Any) -> None:  # noqa: ANN401
     from fasim import report
     from fasim.comparison import compare as run_comparison
     from fasim.comparison import default_network
+    from fasim.target import from_texts
 
+    target = from_texts(given["target_accuracy"], given["validation"], given["evaluate_every"], given["stop_at_target"])
     data = read.data(given)
     settings, plan = read.settings(given, data.task), read.plan(given)
     network = read.network(given, given["net"] or default_network(data, settings.target), settings.loss)
@@ -85,6 +91,7 @@ def compare(**given: Any) -> None:  # noqa: ANN401
                 threads=read.threads(given["threads"], network, settings),
                 on_epoch=progress.epoch_done,
                 on_run=on_run,
+                target=target,
             )
     except KeyboardInterrupt:
         if not latest:
@@ -98,12 +105,13 @@ def compare(**given: Any) -> None:  # noqa: ANN401
         results.discard()
         raise
     folder = results.path
-    picture = report.write_comparison(comparison, folder)
+    pictures = report.write_comparison(comparison, folder)
     if given["as_json"]:
         click.echo(report.as_json(comparison, folder))
     else:
         report.print_table(report.comparison_table(comparison, report.line_width()))
-        click.echo(f"picture: {picture}")
+        for picture in pictures:
+            click.echo(f"picture: {picture}")
         click.echo(f"results: {folder}")
     if interrupted:
         sys.exit(INTERRUPTED)
@@ -209,39 +217,6 @@ def show(**given: Any) -> None:  # noqa: ANN401
         fuse_by=given["fuse"],
     )
     click.echo("\n".join(lines(schedule)))
-
-
-@command.command()
-@have.ONE_STEP
-@have.PROCESSOR
-@have.JSON
-def energy(**given: Any) -> None:  # noqa: ANN401
-    """Count one training step and estimate its energy per sample."""
-    import json
-
-    from fasim import report
-    from fasim.energy import estimate
-
-    settings = read.settings(given)
-    network = read.network(given, given["net"], settings.loss)
-    result = estimate(
-        network,
-        given["rule"],
-        given["datapath"],
-        settings=settings,
-        processor=given["processor"],
-        order_by=given["order"],
-        fuse_by=given["fuse"],
-    )
-    content = result.as_dict()
-    if given["as_json"]:
-        click.echo(json.dumps(content, indent=1))
-        return
-    title = f"{given['rule']} on {network}, {given['datapath']}, batch {given['batch_size']}, {given['processor']}"
-    for table in report.energy_tables(result, title):
-        report.print_table(table)
-    click.echo("\n".join(report.estimate_lines(result)))
-    click.echo(f"options: order {given['order']}, fuse {given['fuse']}, transpose free, padding counted, no zero skipping")
 
 
 @command.command()

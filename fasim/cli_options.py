@@ -11,6 +11,7 @@ NETWORK = "Network"
 STEP = "Training step"
 FEEDBACK = "Feedback"
 PLAN = "From epoch to epoch"
+TARGET = "Energy to a target accuracy"
 SCHEDULE = "Schedule"
 RUN = "Run and results"
 
@@ -99,7 +100,7 @@ STEP_OPTIONS = options(
 )
 SCHEDULE_OPTIONS = options(
     option(SCHEDULE, "--order", default="eager", help="eager or phased."),
-    option(SCHEDULE, "--fuse", default="none", help="none or within_layer."),
+    option(SCHEDULE, "--fuse", default="none", help="none, within_layer or deferred (updates join the next forward pass)."),
 )
 PLAN_OPTIONS = options(
     option(PLAN, "--epochs", default=20, help="Passes over the training set."),
@@ -161,10 +162,32 @@ TRAIN_OPTIONS = options(
     ),
     option(RUN, "--angles", is_flag=True, help="Measure the angles to backpropagation after each epoch, and draw them."),
 )
+TARGET_OPTIONS = options(
+    option(
+        TARGET,
+        "--target-accuracy",
+        help="Find the energy until a validation split holds this at two evaluations in a row: 0.95 or 95%.",
+        show_default="none",
+    ),
+    option(
+        TARGET,
+        "--validation",
+        help="Share of the training set that is held out for it: 0.1 or 10%; by seed, the same for all rules.",
+        show_default="0.1",
+    ),
+    option(
+        TARGET,
+        "--evaluate-every",
+        type=int,
+        help="Training samples between two evaluations, rounded up to whole batches.",
+        show_default="1000",
+    ),
+    option(TARGET, "--stop-at-target", is_flag=True, help="End a run with the epoch in which it reaches the target."),
+)
 COMPARE_OPTIONS = options(
     click.option("--rules", default="bp,fa,dfa,sdfa,drtp", help="Learning rules, comma-separated; see `fasim rules`."),
     click.option("--datapaths", default="float32,s16,s8", help="float32, presets or TOML paths, comma-separated."),
     click.option("--seeds", default="0,1,2", help="Seeds, comma-separated."),
     click.option("--lr", help="Learning rate: 0.001, 2^-7 or by rule dfa=1.5e-4,fa=5e-4.", show_default="2^-7 for sgd"),
-    *(DATA_OPTIONS, NET, NETWORK_OPTIONS, STEP_OPTIONS, PLAN_OPTIONS, RUN_OPTIONS),
+    *(DATA_OPTIONS, NET, NETWORK_OPTIONS, STEP_OPTIONS, PLAN_OPTIONS, TARGET_OPTIONS, RUN_OPTIONS),
 )

@@ -18,6 +18,7 @@ from fasim.plan import Plan
 from fasim.rng import check_seed
 from fasim.rules import training_step
 from fasim.schedule import StepSettings
+from fasim.target import Target, check_target, hold_out, ratio_to_baseline, reached_figures, samples_to_target
 from fasim.training import Epoch, Run, train
 
 DEFAULT_RULES = ("bp", "fa", "dfa", "sdfa", "drtp")
@@ -48,6 +49,7 @@ class Row:
     datapath: str
     runs: list[Run]
     energy: Estimate
+    target: Target | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Return the row for JSON; accuracies 0..1 (None without labels), energy in pJ per training sample."""
@@ -57,7 +59,7 @@ class Row:
         losses = [run.test_loss for run in self.runs]
         labelled, finite = not any(map(math.isnan, accuracies)), all(map(math.isfinite, losses))
         energy = self.energy.as_dict()
-        return {
+        row = {
             "rule": self.rule,
             "datapath": self.datapath,
             "test_accuracy_mean": fmean(accuracies) if labelled else None,
@@ -73,12 +75,33 @@ class Row:
             "peak_activation_bytes": energy["peak_activation_bytes"],
             "peak_live_bytes": energy["peak_live_bytes"],
             "feedback_bytes": energy["feedback_bytes"],
+            "external_bytes": energy["external_bytes"],
             "fits": energy["fits"],
             "saturations": fmean(total.saturations for total in totals),
             "saturation_fraction": sum(total.saturations for total in totals) / elements if elements else 0.0,
             "wraps": fmean(total.wraps for total in totals),
             "diverged_seeds": [run.seed for run in self.runs if run.diverged],
         }
+        if self.target is not None:
+            samples = [samples_to_target(run.points, self.target.accuracy) for run in self.runs]
+            row |= reached_figures(samples, self.energy.energy_pj_per_sample)
+        return row
+
+    def curve(self) -> list[dict[str, object]]:
+        """Return every evaluation within the epochs, one dict each; energy in pJ at typical constants, accuracy 0..1."""
+        energy = self.energy.energy_pj_per_sample.typical
+        return [
+            {
+                "rule": self.rule,
+                "datapath": self.datapath,
+                "seed": run.seed,
+                "samples": point.samples,
+                "energy_pj": point.samples * energy,
+                "validation_accuracy": point.accuracy,
+            }
+            for run in self.runs
+            for point in run.points
+        ]
 
 
 @dataclass
@@ -96,6 +119,7 @@ class Comparison:
     datapaths: dict[str, str] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
     complete: bool = False
+    target: Target | None = None
 
     @property
     def has_labels(self) -> bool:
@@ -105,7 +129,7 @@ class Comparison:
     def as_dict(self) -> dict[str, object]:
         """Return everything for JSON."""
         network = self.network
-        return {
+        content: dict[str, object] = {
             "data": self.data,
             "data_note": self.data_note,
             "net": str(network),
@@ -124,8 +148,16 @@ class Comparison:
             "standardised": self.standardised,
             "datapaths": self.datapaths,
             "complete": self.complete,
-            "rows": [row.as_dict() for row in self.rows],
         }
+        rows = [row.as_dict() for row in self.rows]
+        if self.target is not None:
+            content["target"] = asdict(self.target) | {
+                "evaluate_every": self.target.steps_between(self.settings.batch_size) * self.settings.batch_size
+            }
+            baselines = {row["datapath"]: row for row in rows if row["rule"] == self.rows[0].energy.versus}
+            for row in rows:
+                row["energy_to_target_ratio_to_bp"] = ratio_to_baseline(row, baselines.get(row["datapath"]))
+        return content | {"rows": rows}
 
 
 def default_network(data: Data, target: str = "label") -> str:
@@ -154,6 +186,7 @@ def compare(
     threads: int = 1,
     on_epoch: Callable[[Cell, Epoch], None] | None = None,
     on_run: Callable[[Comparison, Run], None] | None = None,
+    target: Target | None = None,
 ) -> Comparison:
     """Train every rule on every datapath over all seeds, and estimate the energy of each.
 
@@ -183,6 +216,9 @@ def compare(
         Called with the cell and each of its epochs.
     on_run : callable, optional
         Called with the comparison so far and the run that has just finished.
+    target : Target, optional
+        Hold out a validation split, by seed and the same for all rules, and find the energy until its accuracy is reached;
+        see :mod:`fasim.target`.
 
     Returns
     -------
@@ -193,6 +229,8 @@ def compare(
     network = default_network(data, settings.target) if network is None else network
     network = Network.parse(network) if isinstance(network, str) else network
     check_fit(network, data, settings, epochs, plan)
+    if target is not None:
+        check_target(target, data, settings, plan, epochs)
     loaded = [load_datapath(item) if isinstance(item, str) else item for item in datapaths]
     if isinstance(learning_rate, Mapping) and (unused := set(learning_rate) - {"", *rules}):
         raise ConfigError(f"learning rate for {', '.join(sorted(unused))}: not among the rules {', '.join(rules)}")
@@ -215,17 +253,18 @@ def compare(
             label = datapath_name(datapath)
             energies[rule, label] = estimate(network, rule, datapath, settings=settings, processor=processor)
             check_rates(training_step(network, rule, settings, datapath), plan, rates[rule], epochs)
-    result = Comparison(data.name, data.note, network, name, settings, epochs, plan, data.gain is not None)
+    result = Comparison(data.name, data.note, network, name, settings, epochs, plan, data.gain is not None, target=target)
     result.datapaths = {datapath.name: datapath.to_toml() for datapath in loaded if datapath is not None}
     for datapath in loaded:
         for rule in rules:
             label = datapath_name(datapath)
-            row = Row(rule, label, [], energies[rule, label])
+            row = Row(rule, label, [], energies[rule, label], target)
             for seed in seeds:
                 cell = Cell(rule, label, seed)
+                used, validation = (data, None) if target is None else hold_out(data, target, seed)
                 run = train(
                     network,
-                    data,
+                    used,
                     rule=rule,
                     datapath=datapath,
                     epochs=epochs,
@@ -235,6 +274,7 @@ def compare(
                     plan=plan,
                     backend=backend,
                     threads=threads,
+                    validation=validation,
                     on_epoch=None if on_epoch is None else lambda epoch, cell=cell: on_epoch(cell, epoch),  # type: ignore[misc]
                 )
                 row.runs.append(run)

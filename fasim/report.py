@@ -15,12 +15,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from fasim import plots
+from fasim import plots, plots_target
 from fasim.comparison import Comparison
 from fasim.energy import Estimate
 from fasim.errors import OutputError
 from fasim.files import ResultFolder, write_json, write_whole
 from fasim.progress import figures
+from fasim.target import Target
 from fasim.training import Run
 
 
@@ -75,6 +76,7 @@ COLUMNS = (
     "samples/s",
 )
 ALWAYS = 3
+NOT_REACHED = "not reached"
 # a pipe has room for every column
 PIPE_WIDTH = 200
 # an accuracy below this many times that of guessing says that the learning rate did not fit, not what the rule can do
@@ -89,7 +91,7 @@ def comparison_table(comparison: Comparison, width: int = PIPE_WIDTH) -> Table:
     content = comparison.as_dict()
     rows: list[dict[str, Any]] = content["rows"]  # type: ignore[assignment]
     note = f" ({comparison.data_note})" if comparison.data_note else ""
-    columns = COLUMNS if comparison.has_labels else (LOSS, *COLUMNS[1:])
+    columns = (ACCURACY if comparison.has_labels else LOSS, *_target_columns(comparison.target), *COLUMNS[1:])
     cells = [dict(zip(columns, _cells(row), strict=True)) for row in rows]
     names = max(len(row["rule"]) for row in rows) + max(len(row["datapath"]) for row in rows)
     shown: list[str] = []
@@ -123,8 +125,12 @@ def _caption(comparison: Comparison, rows: list[dict[str, Any]], hidden: list[st
         f"energy per training sample on {comparison.processor}; ratio to bp on the same datapath, low .. high over the "
         "technology's constants; memory: most bytes of one step that live at once, act memory those of activations"
     )
+    if comparison.target is not None:
+        text += _target_note(comparison, rows)
     if not all(row["fits"] for row in rows):
         text += "; ! more than the processor holds: the energy is too low"
+    if any(row["external_bytes"] for row in rows):
+        text += "; * part of it in external memory, `fasim energy` says which"
     guess = CHANCE / comparison.network.outputs
     accuracies = [(row["test_accuracy_mean"], f"{row['rule']} {row['datapath']}") for row in rows]
     lost = [name for accuracy, name in accuracies if accuracy is not None and accuracy < guess]
@@ -150,16 +156,49 @@ def _cells(row: dict[str, Any]) -> list[str]:
     exact = row["datapath"] == "float32"
     return [
         figure.lstrip(),
+        *_target_cells(row),
         picojoules(row["energy_pj_per_sample"]["typical"]),
         f"{ratio['typical']:.2f} ({ratio['low']:.2f}..{ratio['high']:.2f})",
         kibibytes(row["peak_activation_bytes"]),
         "-" if exact else f"{100 * row['saturation_fraction']:.2g} %",
-        kibibytes(row["peak_live_bytes"]) + ("" if row["fits"] else " !"),
+        kibibytes(row["peak_live_bytes"]) + ((" *" if row["external_bytes"] else "") if row["fits"] else " !"),
         kibibytes(row["feedback_bytes"]),
         "-" if exact else f"{row['wraps']:.0f}",
         power_of_two(row["learning_rate"]),
         f"{row['train_samples_per_s']:,}",
     ]
+
+
+def _target_columns(target: Target | None) -> tuple[str, ...]:
+    if target is None:
+        return ()
+    return (f"energy to {100 * target.accuracy:g} %", "reached", "over seeds", "its ratio to bp")
+
+
+def _target_cells(row: dict[str, Any]) -> list[str]:
+    if "target_reached" not in row:
+        return []
+    energy, ends = row["energy_pj_to_target"]["typical"], row["energy_pj_to_target_range"].values()
+    ratio = row["energy_to_target_ratio_to_bp"]
+    spread = " .. ".join("never" if end is None else picojoules(end) for end in ends)
+    return [
+        NOT_REACHED if energy is None else picojoules(energy),
+        f"{row['target_reached']} of {len(row['seeds'])}",
+        spread if row["target_reached"] else "-",
+        "-" if ratio["typical"] is None else f"{ratio['typical']:.2f} ({ratio['low']:.2f}..{ratio['high']:.2f})",
+    ]
+
+
+def _target_note(comparison: Comparison, rows: list[dict[str, Any]]) -> str:
+    target: dict[str, Any] = comparison.as_dict()["target"]  # type: ignore[assignment]
+    text = (
+        f"; energy to {100 * target['accuracy']:g} %: median and range over the seeds of what training costs until the "
+        f"second of two evaluations in a row that hold it, on the {100 * target['validation']:g} % of the training set "
+        f"that is held out, every {target['evaluate_every']:,} samples"
+    )
+    if any(row["energy_pj_to_target"]["typical"] is None and row["target_reached"] for row in rows):
+        text += "; a seed that does not reach it counts as infinite in the median"
+    return text
 
 
 def _mean(mean: float | None, deviation: float | None, unit: int, digits: int) -> str:
@@ -180,8 +219,8 @@ def print_table(table: Table) -> None:
     Console(width=line_width()).print(table)
 
 
-NOT_IN_JSON = ("fits", "diverged_seeds")
-JSON_KEYS = ("data", "net", "processor", "run_folder", "rows")
+NOT_IN_JSON = ("external_bytes", "fits", "diverged_seeds")
+JSON_KEYS = ("data", "net", "processor", "run_folder", "target", "rows")
 
 
 def as_json(comparison: Comparison, folder: Path) -> str:
@@ -191,7 +230,7 @@ def as_json(comparison: Comparison, folder: Path) -> str:
         content["data"] = f"{comparison.data} ({comparison.data_note})"
     rows: list[dict[str, Any]] = content["rows"]  # type: ignore[assignment]
     content["rows"] = [{key: value for key, value in row.items() if key not in NOT_IN_JSON} for row in rows]
-    return json.dumps({key: content[key] for key in JSON_KEYS}, indent=1, allow_nan=False)
+    return json.dumps({key: content[key] for key in JSON_KEYS if key in content}, indent=1, allow_nan=False)
 
 
 def provenance() -> dict[str, object]:
@@ -203,18 +242,24 @@ def provenance() -> dict[str, object]:
     }
 
 
-def write_comparison(comparison: Comparison, folder: Path) -> Path:
-    """Write ``summary.json``, ``rows.csv`` and a picture, each whole or not at all; return the picture's path.
+def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
+    """Write ``summary.json``, ``rows.csv`` and the pictures, each whole or not at all; return the pictures' paths.
 
-    It is ``accuracy_energy.png``, or ``loss_energy.png`` where there are no labels.
+    The first is ``accuracy_energy.png``, or ``loss_energy.png`` where there are no labels. With a target accuracy
+    ``accuracy_over_energy.png`` follows, and ``curve.csv`` holds every evaluation that it shows.
     """
     runs = [run.summary() for row in comparison.rows for run in row.runs]
     content = comparison.as_dict() | {"run_folder": str(folder)} | provenance() | {"runs": runs}
     write_json(folder / "summary.json", content)
-    write_whole(folder / "rows.csv", as_csv([_flat(row.as_dict()) for row in comparison.rows]))
-    picture = folder / f"{'accuracy' if comparison.has_labels else 'loss'}_energy.png"
-    write_whole(picture, plots.accuracy_energy(comparison))
-    return picture
+    rows: list[dict[str, Any]] = comparison.as_dict()["rows"]  # type: ignore[assignment]
+    write_whole(folder / "rows.csv", as_csv([_flat(row) for row in rows]))
+    pictures = {f"{'accuracy' if comparison.has_labels else 'loss'}_energy.png": plots.accuracy_energy(comparison)}
+    if comparison.target is not None:
+        write_whole(folder / "curve.csv", as_csv([point for row in comparison.rows for point in row.curve()]))
+        pictures["accuracy_over_energy.png"] = plots_target.accuracy_over_energy(comparison)
+    for name, picture in pictures.items():
+        write_whole(folder / name, picture)
+    return [folder / name for name in pictures]
 
 
 def run_lines(run: Run, energy: Estimate, data: str) -> list[str]:
@@ -253,12 +298,22 @@ def estimate_lines(energy: Estimate) -> list[str]:
     return [
         f"energy per training sample on {energy.processor}: {picojoules(spread.typical)} "
         f"({picojoules(spread.low)} .. {picojoules(spread.high)})",
-        f"ratio to bp: {ratio.typical:.3f} ({ratio.low:.3f} .. {ratio.high:.3f})",
+        f"ratio to {energy.versus}: {ratio.typical:.3f} ({ratio.low:.3f} .. {ratio.high:.3f})",
         f"MACs per sample: {energy.macs_per_sample:,}",
-        f"peak memory: {kibibytes(energy.peak_activation_bytes)} of act, {kibibytes(energy.peak_live_bytes)} in all, which "
-        + ("fits" if energy.fits else "does not fit")
-        + f" into {kibibytes(energy.memory_bytes)}",
+        f"peak memory: {kibibytes(energy.peak_activation_bytes)} of act, {kibibytes(energy.peak_live_bytes)} in all, "
+        + where(energy),
     ]
+
+
+def where(energy: Estimate) -> str:
+    """Say where what a step keeps lives, outside of the chip or where it does not fit."""
+    if not energy.fits:
+        return "more than the memories hold: the energy is too low"
+    outside = [cls for memory in energy.memories if memory.external for cls in memory.needed_bytes]
+    if not outside:
+        return "all of it on the chip"
+    name = next(f"{memory.technology} {memory.name}".strip() for memory in energy.memories if memory.external)
+    return f"{kibibytes(energy.external_bytes)} of it in {name}: {', '.join(outside)}"
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
@@ -280,33 +335,3 @@ def as_csv(rows: list[dict[str, Any]]) -> bytes:
         writer.writeheader()
         writer.writerows(rows)
     return text.getvalue().encode()
-
-
-def energy_tables(estimate: Estimate, title: str) -> list[Table]:
-    """Return the breakdown of an estimate: operations by phase, memory words by tensor class, energy of each."""
-    total = estimate.energy_pj_per_sample.typical
-    phases = Table(title=f"{title}: operations of one step", title_justify="left", min_width=len(title) + 24)
-    kinds = list(dict.fromkeys(kind for counts in estimate.operations_per_step.values() for kind in counts))
-    phases.add_column("phase")
-    for name in (*kinds, "energy/sample", "share"):
-        phases.add_column(name, justify="right", no_wrap=True)
-    for phase, counts in estimate.operations_per_step.items():
-        energy = estimate.phase_pj_per_sample[phase]
-        phases.add_row(phase, *(f"{counts.get(kind, 0):,}" for kind in kinds), *_share(energy, total))
-    phases.caption = "energy with the memory traffic of the phase"
-    classes = Table(title=f"{title}: 64-bit words of one step".replace("64", str(estimate.word_bits)), title_justify="left")
-    classes.min_width = len(title) + 28
-    classes.add_column("tensor class")
-    for name in ("read", "written", "energy/sample", "share"):
-        classes.add_column(name, justify="right", no_wrap=True)
-    for cls, moved in estimate.words_per_step.items():
-        energy = estimate.class_pj_per_sample[cls]
-        classes.add_row(cls, f"{moved['read']:,}", f"{moved['write']:,}", *_share(energy, total))
-    classes.add_section()
-    classes.add_row("all operations", "", "", *_share(estimate.class_pj_per_sample["operations"], total))
-    classes.add_row("total", "", "", *_share(total, total))
-    return [phases, classes]
-
-
-def _share(energy: float, total: float) -> tuple[str, str]:
-    return picojoules(energy), f"{100 * energy / total:.1f} %"

@@ -1,6 +1,6 @@
 """Random streams by name, so that no draw depends on another.
 
-A run's seed gives independent streams for ``init``, ``feedback`` and ``shuffle``: drawing a larger feedback matrix
+A run's seed gives independent streams for ``init``, ``feedback``, ``shuffle`` and ``validation``: drawing a larger feedback matrix
 never moves the initial weights, and a rule that needs no feedback sees the same shuffles as one that does. Stochastic
 rounding has its own counter-based generator (:mod:`fasim.scalar.philox`); the data split belongs to the data set and
 knows no seed.
@@ -38,7 +38,7 @@ def stream(seed: int, name: str, index: int = 0) -> np.random.Generator:
     seed : int
         The run's seed, 0 <= seed < 2^63.
     name : str
-        ``"init"``, ``"feedback"`` or ``"shuffle"``; the CRC-32 of the name enters the key.
+        ``"init"``, ``"feedback"``, ``"shuffle"`` or ``"validation"``; the CRC-32 of the name enters the key.
     index : int
         Layer or epoch, so that each starts afresh: a resumed run needs no generator state.
     """

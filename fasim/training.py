@@ -26,6 +26,7 @@ from fasim.rules import get as get_rule
 from fasim.schedule import Schedule, StepSettings
 from fasim.schedule import ops as kinds
 from fasim.state import State, initial_state, set_learning_rate
+from fasim.target import Point, Validation, divide, samples_to_target
 
 EVALUATION_BATCH = 256
 
@@ -49,7 +50,8 @@ class Epoch:
 class Run:
     """A training run: its settings, its finished epochs, and the state that it left.
 
-    `trace` counts casts over all epochs; `last_tensors` holds the range of every tensor in the last one, if it was traced.
+    `trace` counts casts over all epochs; `last_tensors` holds the range of every tensor in the last one, if it was traced;
+    `points` are the evaluations on a validation split within the epochs, if there was one.
     """
 
     network: Network
@@ -66,6 +68,7 @@ class Run:
     samples_per_epoch: int = 0
     plan: Plan = field(default_factory=Plan)
     stopped: bool = False
+    points: list[Point] = field(default_factory=list, repr=False)
 
     @property
     def test_accuracy(self) -> float:
@@ -146,6 +149,7 @@ def train(
     folder: Path | None = None,
     resume: bool = False,
     trace: bool = False,
+    validation: Validation | None = None,
 ) -> Run:
     """Train one network with one rule on one datapath, evaluating after every epoch.
 
@@ -181,6 +185,9 @@ def train(
         schedule); the run then equals an uninterrupted one bit for bit.
     trace : bool
         Count the range of every tensor; the results stay the same, bit for bit.
+    validation : Validation, optional
+        Samples to evaluate within the epochs, see :func:`fasim.target.hold_out`; the training stays the same, bit for bit.
+        Not with `folder`: a checkpoint does not hold these evaluations.
 
     Returns
     -------
@@ -197,9 +204,11 @@ def train(
     settings, plan = settings or StepSettings(), plan or Plan()
     check_fit(network, data, settings, epochs, plan)
     check_input(datapath, data)
+    if validation is not None and folder is not None:
+        raise ConfigError("a checkpoint does not hold the evaluations of a validation split; leave out one of the two")
     if learning_rate is None:
         learning_rate = default_learning_rate(settings, network.outputs)
-    trainer = _Trainer(network, data, rule, datapath, settings, plan, backend, threads, seed, trace)
+    trainer = _Trainer(network, data, rule, datapath, settings, plan, backend, threads, seed, trace, validation)
     run = Run(network, trainer.rule, trainer.schedule, settings, seed, learning_rate, trainer.state, data.note, plan=plan)
     run.samples_per_epoch = trainer.samples_per_epoch
     check_rates(trainer.schedule, plan, learning_rate, epochs)
@@ -223,6 +232,9 @@ def train(
                 on_epoch(run.epochs[-1])
             if after_epoch is not None:
                 after_epoch(run)
+            if trainer.stops_at_target(run):
+                run.stopped = True
+                break
     except KeyboardInterrupt as stop:
         raise TrainingInterruptedError(run) from stop
     return run
@@ -243,9 +255,11 @@ class _Trainer:
         threads: int,
         seed: int,
         trace: bool,
+        validation: Validation | None = None,
     ) -> None:
         self.data, self.plan, self.seed, self.rule = data, plan, seed, get_rule(rule)
-        self.size, self.settings = settings.batch_size, settings
+        self.size, self.settings, self.validation = settings.batch_size, settings, validation
+        self.between = 0 if validation is None else validation.target.steps_between(self.size)
         self.last = len(data.x_train) % self.size if plan.last_batch == "keep" else 0
         make = backends.get(backend)
         make_training = backends.observing(backend) if trace else make
@@ -284,8 +298,12 @@ class _Trainer:
         samples = self._samples(x, data.y_train)
         order = stream(self.seed, "shuffle", epoch).permutation(len(x))
         counted, first, taken = Trace(), epoch * self.steps_per_epoch, 0
-        started = time.perf_counter()
-        for stage in self.plan.parts(first, self.steps_per_epoch):
+        parts = self.plan.parts(first, self.steps_per_epoch)
+        if self.between:
+            parts = divide(parts, first, self.between)
+        seconds = 0.0
+        for stage in parts:
+            started = time.perf_counter()
             with_last = bool(self.last) and stage.steps + first == (epoch + 1) * self.steps_per_epoch
             whole = (stage.steps - with_last) * self.size
             part = order[taken : taken + whole]
@@ -294,8 +312,11 @@ class _Trainer:
                 rest = order[taken + whole : taken + whole + self.last]
                 number = first + stage.steps - 1
                 counted.update(self.programs[self.last, stage.freeze].run(self.state, samples, rest, number))
-            first, taken = first + stage.steps, taken + whole
-        seconds = time.perf_counter() - started
+            first, taken = first + stage.steps, taken + whole + with_last * self.last
+            seconds += time.perf_counter() - started
+            if self.validation is not None and first % self.between == 0:
+                accuracy, _ = self.evaluate(self.validation.x, self.validation.y)
+                run.points.append(Point(epoch * self.samples_per_epoch + taken, accuracy))
         run.trace.update(counted)
         run.last_tensors = counted.tensors
         total = counted.total
@@ -304,6 +325,12 @@ class _Trainer:
         if self.plan.measures_training_set:
             on_training = self.evaluate(data.x_train, data.y_train)
         return Epoch(epoch + 1, accuracy, loss, seconds, total.saturations, total.wraps, rate, *on_training)
+
+    def stops_at_target(self, run: Run) -> bool:
+        """Return whether the run ends with this epoch, since it has reached its target accuracy."""
+        if self.validation is None or not self.validation.target.stop:
+            return False
+        return samples_to_target(run.points, self.validation.target.accuracy) is not None
 
     def evaluate(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
         """Return accuracy and loss on a set."""

@@ -5,10 +5,7 @@ from __future__ import annotations
 from fasim import rules
 from fasim.fixedpoint import load_datapath
 from fasim.network import Network
-from fasim.schedule import (
-    Schedule,
-    StepSettings,
-)
+from fasim.schedule import Schedule, StepSettings
 
 # rules that transport one thing alone, with a fixed-point form, and on any layer
 RULES = ("bp", "fa", "dfa", "sdfa", "drtp", "shallow")

@@ -21,7 +21,7 @@ from fasim.backends.cpu_float import bind_float
 from fasim.backends.observer import Observer, collect
 from fasim.errors import ConfigError
 from fasim.fixedpoint.trace import SiteCount, Trace
-from fasim.schedule import Op, Schedule, Tensor
+from fasim.schedule import EXECUTED_FUSIONS, Op, Schedule, Tensor
 from fasim.schedule import ops as kinds
 from fasim.state import State
 
@@ -46,6 +46,10 @@ class CpuProgram:
     def __init__(self, schedule: Schedule, *, threads: int = 1, observe: bool = False) -> None:
         if threads < 1:
             raise ConfigError(f"threads {threads}: at least 1 is needed")
+        if schedule.fuse not in EXECUTED_FUSIONS:
+            raise ConfigError(
+                "fuse deferred: the cpu backend runs no deferred updates; count them, and run none or within_layer"
+            )
         self.schedule = schedule
         self.fixed = schedule.datapath != "float32"
         self.threads = threads

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from fasim.energy.constant import Constant
 from fasim.energy.counts import Counts, count
-from fasim.energy.estimate import Estimate, Interval, estimate
+from fasim.energy.estimate import Estimate, Interval, Memory, Row, estimate, time_training
+from fasim.energy.load import load_processor, names
 from fasim.energy.operations import OPERATIONS, Operations
-from fasim.energy.processor import Constant, Processor, load_processor, names
+from fasim.energy.options import CHOICES, CostOptions
+from fasim.energy.processor import Claim, Level, Processor
 from fasim.energy.traffic import Transfer
 
 __all__ = [
+    "CHOICES",
     "OPERATIONS",
+    "Claim",
     "Constant",
+    "CostOptions",
     "Counts",
     "Estimate",
     "Interval",
+    "Level",
+    "Memory",
     "Operations",
     "Processor",
+    "Row",
     "Transfer",
     "count",
     "estimate",
     "load_processor",
     "names",
+    "time_training",
 ]

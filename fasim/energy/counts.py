@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fasim.energy.operations import MAC, OPERATIONS, Counter, Operations
+from fasim.energy.options import DEFAULTS, CostOptions
 from fasim.energy.traffic import WORD_BITS, Transfer, transfers
 from fasim.errors import ConfigError, unknown_name
 from fasim.schedule import CLASSES, PHASES, Schedule
@@ -70,7 +71,7 @@ class Counts:
         return [row for row in self.traffic if cls in (None, row.cls) and phase in (None, row.phase)]
 
 
-def count(schedule: Schedule, word_bits: int = WORD_BITS) -> Counts:
+def count(schedule: Schedule, word_bits: int = WORD_BITS, options: CostOptions = DEFAULTS) -> Counts:
     """Count the operations and the memory traffic of a step.
 
     Parameters
@@ -79,6 +80,7 @@ def count(schedule: Schedule, word_bits: int = WORD_BITS) -> Counts:
         As :func:`fasim.rules.training_step` returns it; lowered, ordered and fused if it is to be.
     word_bits : int
         Bits of one memory word.
+    options : CostOptions
 
     Returns
     -------
@@ -89,9 +91,9 @@ def count(schedule: Schedule, word_bits: int = WORD_BITS) -> Counts:
     ScheduleError
         If an op of the schedule has no count.
     """
-    counter = Counter(schedule)
+    counter = Counter(schedule, options)
     operations = (row for index, op in enumerate(schedule.ops) if op.costed for row in counter.operations(index))
-    traffic = transfers(schedule, word_bits)
+    traffic = transfers(schedule, word_bits, options)
     return Counts(tuple(operations), tuple(traffic), schedule.batch_size)
 
 

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import asdict, dataclass
-from functools import cache
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fasim.energy.counts import Counts, count
+from fasim.energy.hierarchy import Place, allocate, moves, needed_bytes, overflow_bytes
+from fasim.energy.load import load_processor
 from fasim.energy.operations import OPERATIONS
-from fasim.energy.price import coefficients
-from fasim.energy.processor import CONSTANTS, Processor, load_processor
+from fasim.energy.options import DEFAULTS, CostOptions
+from fasim.energy.price import Prices, Vector, ratio_ends
+from fasim.energy.processor import Processor
+from fasim.energy.timing import Timing, time_step
 from fasim.errors import ProcessorError
 from fasim.fixedpoint import Datapath, load_datapath
 from fasim.network import Network
 from fasim.rules import Rule, training_step
-from fasim.schedule import CLASSES, PHASES, Schedule, StepSettings, Tensor, peak_bytes
+from fasim.schedule import CLASSES, PHASES, Schedule, StepSettings, Tensor, peak_bytes, peak_elements
 
 BASELINE = "bp"
 OPERATIONS_PART = "operations"
@@ -36,42 +38,103 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class Row:
+    """One line of the tidy table of a step: equal operations, or words of one tensor class through one memory's port.
+
+    Parameters
+    ----------
+    phase : str
+    layer : int
+    part : str
+        ``operations``, or a tensor class.
+    kind : str
+        A kind of operation, or ``read`` or ``write``.
+    level : str
+        Name of the memory; empty for operations.
+    count : int
+        Operations or words of the whole step.
+    pj_per_sample : Interval
+    """
+
+    phase: str
+    layer: int
+    part: str
+    kind: str
+    level: str
+    count: int
+    pj_per_sample: Interval
+
+
+@dataclass(frozen=True)
+class Memory:
+    """One memory of the processor and what lives there.
+
+    Parameters
+    ----------
+    name, technology : str
+    capacity_bytes, word_bits : int
+    external : bool
+    needed_bytes : dict of float
+        By tensor class, most bytes that are live at once.
+    """
+
+    name: str
+    technology: str
+    capacity_bytes: int
+    word_bits: int
+    external: bool
+    needed_bytes: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Estimate:
     """What one training sample costs: the step at the stated batch size divided by N.
 
     Parameters
     ----------
-    network, rule, datapath, processor, order, fuse : str
-        What was asked for.
+    network, rule, datapath, processor, order, fuse, versus : str
+        What was asked for; `versus` is the rule that ratios are taken to.
+    options : CostOptions
     batch_size : int
         N.
     energy_pj_per_sample : Interval
         All constants low, typical, high.
     energy_ratio_to_bp : Interval
-        Energy over that of backpropagation with everything else equal: at typical constants, and the smallest and largest
-        over all corners of the constants, the same corner for both.
-    macs_per_sample : int or float
-        Multiply-accumulates; int if N divides them.
+        Energy over that of `versus` (backpropagation, unless another is named) with everything else equal: at typical
+        constants, and the smallest and largest over all of their intervals, the same constants for both.
+    macs_per_sample, macs_per_sample_bp : int or float
+        Multiply-accumulates, of `versus` the second; int if N divides them.
     operations_per_step : dict
         Operations of the whole step by phase and kind.
     words_per_step : dict
-        Memory words of the whole step by tensor class, ``read`` and ``write``.
+        Words of the whole step through all memories' ports by tensor class, ``read`` and ``write``.
     phase_pj_per_sample : dict
         Typical energy by phase.
     class_pj_per_sample : dict
         Typical energy of the memory traffic by tensor class, and of all ``operations``.
-    peak_activation_bytes : float
-        Most bytes of activations (class ``act``, the input included) that live at once.
+    level_pj_per_sample : dict
+        Typical energy by memory, and of all ``operations``.
+    layer_pj_per_sample : dict
+        Typical energy by layer.
+    memories : tuple of Memory
+        What lives where.
+    weights, feedback_entries : int
+        Elements of all weights, and of all feedback that is stored or made anew.
+    peak_activation_bytes, peak_activation_elements : float, int
+        Most of the activations (class ``act``, the input included) that live at once.
     peak_live_bytes : float
         Most bytes of everything, parameters included, that live at once.
     feedback_bytes : float
         Bytes of all feedback that is stored, places of non-zeros included: a matrix that layers share counts once, one that
         a shift register makes anew not at all.
-    memory_bytes, word_bits : int
-        Of the processor.
+    external_bytes : float
+        Bytes of what lives in a memory outside of the chip.
     fits : bool
-        Whether ``peak_live_bytes`` fits there. The energy holds for a memory of that size and cost per word; if it does not
-        fit, it is too low.
+        Whether the memories hold everything. If not, the energy is too low.
+    timing : Timing or None
+        How long the step takes; None where the processor does not state how fast it is.
+    rows : tuple of Row
+        Everything that is paid, one line each.
     """
 
     network: str
@@ -80,24 +143,38 @@ class Estimate:
     processor: str
     order: str
     fuse: str
+    versus: str
+    options: CostOptions
     batch_size: int
     energy_pj_per_sample: Interval
     energy_ratio_to_bp: Interval
     macs_per_sample: int | float
+    macs_per_sample_bp: int | float
     operations_per_step: dict[str, dict[str, int]]
     words_per_step: dict[str, dict[str, int]]
     phase_pj_per_sample: dict[str, float]
     class_pj_per_sample: dict[str, float]
+    level_pj_per_sample: dict[str, float]
+    layer_pj_per_sample: dict[int, float]
+    memories: tuple[Memory, ...]
+    weights: int
+    feedback_entries: int
     peak_activation_bytes: float
+    peak_activation_elements: int
     peak_live_bytes: float
     feedback_bytes: float
-    memory_bytes: int
-    word_bits: int
+    external_bytes: float
     fits: bool
+    timing: Timing | None
+    rows: tuple[Row, ...] = field(repr=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything as dicts, texts and numbers, ready for JSON."""
-        return asdict(self)
+        """Return everything but what is listed op by op as dicts, texts and numbers, ready for JSON."""
+        content = asdict(replace(self, rows=()))
+        del content["rows"]
+        if content["timing"] is not None:
+            del content["timing"]["ops"]
+        return content
 
 
 def estimate(
@@ -107,8 +184,10 @@ def estimate(
     *,
     settings: StepSettings = _DEFAULT_SETTINGS,
     processor: Processor | str | Path = "generic_45nm",
+    options: CostOptions = DEFAULTS,
     order_by: str = "eager",
     fuse_by: str = "none",
+    versus: str | Rule = BASELINE,
 ) -> Estimate:
     """Estimate energy and memory of a rule's training step.
 
@@ -125,8 +204,12 @@ def estimate(
         Batch size, loss and the rest of the step.
     processor : Processor, str or Path
         A name or a path is loaded by :func:`fasim.energy.load_processor`.
+    options : CostOptions
+        What the hardware does about padding, transposes, gradients and zeros.
     order_by, fuse_by : str
         See :func:`fasim.rules.training_step`.
+    versus : str or Rule
+        The rule that ratios are taken to.
 
     Returns
     -------
@@ -137,25 +220,30 @@ def estimate(
     ConfigError
         If a name is unknown or the step cannot be built, as :func:`fasim.rules.training_step` does.
     ProcessorError
-        If the processor's file is wrong, or all that backpropagation pays for may be free.
+        If the processor's file is wrong, it has no number for what is paid, or all that `versus` pays for may be free.
     """
     network = Network.parse(network) if isinstance(network, str) else network
     if isinstance(datapath, str):
         datapath = load_datapath(datapath)
     if not isinstance(processor, Processor):
         processor = load_processor(processor)
+    processor = processor.with_dram(options.dram)
 
     def step_of(name: str | Rule) -> Schedule:
         return training_step(network, name, settings, datapath, order_by=order_by, fuse_by=fuse_by)
 
-    schedule = step_of(rule)
-    counts = count(schedule, processor.word_bits)
-    baseline = count(step_of(BASELINE), processor.word_bits)
-    size = counts.batch_size
-    low, typical, high = (_constants(processor, end) for end in ("low", "typical", "high"))
-    paid = coefficients(counts.operations, counts.traffic)
-    macs, rest = divmod(counts.macs, size)
-    live = peak_bytes(schedule)
+    bill = _Bill(step_of(rule), processor, options)
+    base = _Bill(step_of(versus), processor, options)
+    schedule, counts = bill.schedule, bill.counts
+    low, _, high = processor.ends(bill.paid + base.paid)
+    if not base.paid @ low > 0:
+        raise ProcessorError(
+            f"processor {processor.name}: all that a step of {base.schedule.rule} pays for costs 0 at the low "
+            "end; a ratio needs a constant above 0"
+        )
+    rows = tuple(bill.rows())
+    smallest, largest = ratio_ends(bill.paid, base.paid, low, high)
+    ratio = bill.energy(bill.paid)[1] / base.energy(base.paid)[1]
     return Estimate(
         network=str(network),
         rule=schedule.rule,
@@ -163,50 +251,116 @@ def estimate(
         processor=processor.name,
         order=schedule.order,
         fuse=schedule.fuse,
-        batch_size=size,
-        energy_pj_per_sample=Interval(*(float(paid @ constants) / size for constants in (low, typical, high))),
-        energy_ratio_to_bp=_ratio(paid, coefficients(baseline.operations, baseline.traffic), processor),
-        macs_per_sample=counts.macs / size if rest else macs,
+        versus=base.schedule.rule,
+        options=options,
+        batch_size=counts.batch_size,
+        energy_pj_per_sample=Interval(*bill.energy(bill.paid)),
+        # rounding must not leave the typical point outside of its interval
+        energy_ratio_to_bp=Interval(min(smallest, ratio), ratio, max(largest, ratio)),
+        macs_per_sample=bill.macs_per_sample,
+        macs_per_sample_bp=base.macs_per_sample,
         operations_per_step={phase: _operations(counts, phase) for phase in PHASES},
-        words_per_step=_words(counts),
-        phase_pj_per_sample=_by_phase(counts, typical),
-        class_pj_per_sample=_by_class(counts, typical),
+        words_per_step=_words(rows),
+        phase_pj_per_sample=dict.fromkeys(PHASES, 0.0) | _typical(rows, lambda row: row.phase),
+        class_pj_per_sample=_typical(rows, lambda row: row.part),
+        level_pj_per_sample=_typical(rows, lambda row: row.level or OPERATIONS_PART),
+        layer_pj_per_sample=dict(sorted(_typical(rows, lambda row: row.layer).items())),
+        memories=bill.memories,
+        weights=sum(tensor.elements for tensor in schedule.of_class("weight")),
+        feedback_entries=sum(tensor.elements for tensor in _feedback(schedule)),
         peak_activation_bytes=peak_bytes(schedule, "act"),
-        peak_live_bytes=live,
-        feedback_bytes=float(sum(tensor.nbytes for tensor in _stored_feedback(schedule))),
-        memory_bytes=processor.memory_bytes,
-        word_bits=processor.word_bits,
-        fits=live <= processor.memory_bytes,
+        peak_activation_elements=peak_elements(schedule, "act"),
+        peak_live_bytes=peak_bytes(schedule, gradients=options.gradients) + bill.copies_bytes,
+        feedback_bytes=float(sum(tensor.nbytes for tensor in _feedback(schedule) if tensor.storage == "state")),
+        external_bytes=sum(sum(memory.needed_bytes.values()) for memory in bill.memories if memory.external),
+        fits=not overflow_bytes(bill.places.values(), processor.levels),
+        timing=bill.timing,
+        rows=rows,
     )
 
 
-def _stored_feedback(schedule: Schedule) -> list[Tensor]:
-    return [tensor for tensor in schedule.of_class("feedback") if tensor.storage == "state" and not tensor.view]
+def time_training(schedule: Schedule, processor: Processor, options: CostOptions = DEFAULTS) -> Timing | None:
+    """Return how long a step takes, also on a processor whose energies no one has published.
+
+    Parameters
+    ----------
+    schedule : Schedule
+    processor : Processor
+    options : CostOptions
+
+    Returns
+    -------
+    Timing or None
+        None where the processor states nothing of its speed.
+    """
+    return _Bill(schedule, processor.with_dram(options.dram), options).timing
 
 
-def _constants(processor: Processor, end: str) -> NDArray[np.float64]:
-    """Return the constants' low, typical or high ends in the order of CONSTANTS."""
-    return np.array([getattr(processor.constants[name], end) for name in CONSTANTS], np.float64)
+class _Bill:
+    """What one step pays."""
 
-
-@cache
-def _corner_choices() -> NDArray[np.bool_]:
-    """Return low or high for each constant, all combinations: (2^constants, constants)."""
-    return np.array(list(itertools.product((False, True), repeat=len(CONSTANTS))))
-
-
-def _ratio(paid: NDArray[np.float64], baseline: NDArray[np.float64], processor: Processor) -> Interval:
-    low, typical, high = (_constants(processor, end) for end in ("low", "typical", "high"))
-    # the typical point comes along, so that rounding cannot leave it outside of its interval
-    points = np.vstack([typical, np.where(_corner_choices(), high, low)])
-    energy = points @ baseline
-    if not energy.min() > 0:
-        raise ProcessorError(
-            f"processor {processor.name}: all that a step of {BASELINE} pays for costs 0 at the low "
-            "end; a ratio needs a constant above 0"
+    def __init__(self, schedule: Schedule, processor: Processor, options: CostOptions) -> None:
+        self.schedule, self.processor, self.prices = schedule, processor, Prices(processor)
+        self.counts = count(schedule, options=options)
+        self.places: dict[str, Place] = {}
+        if processor.levels:
+            self.places = allocate(schedule, processor, options)
+        self.moves = moves(schedule, self.counts.traffic, self.places, processor) if processor.levels else []
+        self.paid = self.prices.operations(self.counts.operations) + self.prices.moves(self.moves)
+        self.timing = time_step(schedule, self.counts, self.moves, processor)
+        # how many bytes the choices of the hardware add to what the schedule says
+        self.copies_bytes = sum(needed_bytes(schedule, options).values()) - sum(
+            peak_bytes(schedule, cls, gradients=options.gradients) for cls in CLASSES if cls != "table"
         )
-    ratio = (points @ paid) / energy
-    return Interval(float(ratio.min()), float(ratio[0]), float(ratio.max()))
+
+    @property
+    def macs_per_sample(self) -> int | float:
+        macs, rest = divmod(self.counts.macs, self.counts.batch_size)
+        return self.counts.macs / self.counts.batch_size if rest else macs
+
+    def energy(self, paid: Vector) -> tuple[float, float, float]:
+        """Return pJ per sample with all constants low, typical and high."""
+        low, typical, high = (float(paid @ end) / self.counts.batch_size for end in self.processor.ends(self.paid))
+        return low, typical, high
+
+    @property
+    def memories(self) -> tuple[Memory, ...]:
+        return tuple(
+            Memory(
+                level.name,
+                level.technology,
+                level.capacity_bytes,
+                level.word_bits,
+                level.external,
+                {place.cls: place.needed_bytes for place in self.places.values() if place.level == index},
+            )
+            for index, level in enumerate(self.processor.levels)
+        )
+
+    def rows(self) -> list[Row]:
+        """Return the tidy table, equal lines summed."""
+        amounts: dict[tuple[str, int, str, str, str], tuple[int, Vector]] = {}
+
+        def add(key: tuple[str, int, str, str, str], number: int, paid: Vector) -> None:
+            before, vector = amounts.get(key, (0, np.zeros(len(paid))))
+            amounts[key] = before + number, vector + paid
+
+        for row in self.counts.operations:
+            add((row.phase, row.layer, OPERATIONS_PART, row.kind, ""), row.count, self.prices.operations([row]))
+        for move in self.moves:
+            why, level = move.transfer, self.processor.levels[move.level].name
+            add(
+                (why.phase, why.layer, why.cls, "write" if move.write else "read", level),
+                move.words,
+                self.prices.moves([move]),
+            )
+        return [Row(*key, number, Interval(*self.energy(paid))) for key, (number, paid) in amounts.items()]
+
+
+def _feedback(schedule: Schedule) -> list[Tensor]:
+    return [
+        tensor for tensor in schedule.of_class("feedback") if tensor.storage in ("state", "generated") and not tensor.view
+    ]
 
 
 def _operations(counts: Counts, phase: str) -> dict[str, int]:
@@ -215,27 +369,18 @@ def _operations(counts: Counts, phase: str) -> dict[str, int]:
     return {kind: total for kind, total in totals.items() if total}
 
 
-def _words(counts: Counts) -> dict[str, dict[str, int]]:
+def _words(rows: tuple[Row, ...]) -> dict[str, dict[str, int]]:
     """Return the words read and written by tensor class, without classes that are not moved."""
     words = {cls: {"read": 0, "write": 0} for cls in CLASSES}
-    for row in counts.traffic:
-        words[row.cls]["write" if row.write else "read"] += row.words
+    for row in rows:
+        if row.level:
+            words[row.part][row.kind] += row.count
     return {cls: moved for cls, moved in words.items() if any(moved.values())}
 
 
-def _by_phase(counts: Counts, constants: NDArray[np.float64]) -> dict[str, float]:
-    result = {}
-    for phase in PHASES:
-        operations = (row for row in counts.operations if row.phase == phase)
-        traffic = (row for row in counts.traffic if row.phase == phase)
-        paid = coefficients(operations, traffic)
-        result[phase] = float(paid @ constants) / counts.batch_size
+def _typical(rows: tuple[Row, ...], key: Callable[[Row], Any]) -> dict[Any, float]:
+    """Return the typical energy of the rows by a key."""
+    result: dict[Any, float] = {}
+    for row in rows:
+        result[key(row)] = result.get(key(row), 0.0) + row.pj_per_sample.typical
     return result
-
-
-def _by_class(counts: Counts, constants: NDArray[np.float64]) -> dict[str, float]:
-    paid = {OPERATIONS_PART: coefficients(counts.operations, ())}
-    for cls in CLASSES:
-        if rows := [row for row in counts.traffic if row.cls == cls]:
-            paid[cls] = coefficients((), rows)
-    return {part: float(row @ constants) / counts.batch_size for part, row in paid.items()}

@@ -5,9 +5,10 @@ Counted per op; N batch, I inputs, J units, K outputs, `out` the elements that t
 ========================== ==================================================================================
 op                         operations
 ========================== ==================================================================================
-DENSE, CONV                ``out * fan-in`` MAC: padding counted, the bias is preloaded and costs nothing
+DENSE, CONV                ``out * fan-in`` MAC: the bias is preloaded and costs nothing. Padding that is left out and zeros
+                           that are skipped make fewer products, here and below: :mod:`fasim.energy.products`
 ACTIVATE                   relu: CMP; tanh, sigmoid: LUT; linear: none; softmax: ``N K`` LUT (exponentials),
-                           ``N (K-1)`` ADD, ``N K`` DIV, ``N (K-1)`` CMP (the maximum)
+                           ``N (K-1) + N K`` ADD (the sum; less the maximum), ``N K`` DIV, ``N (K-1)`` CMP (the maximum)
 POOL                       ``k k - 1`` CMP per output
 ERROR                      ADD
 SLOPE                      tanh, sigmoid: MUL and ADD; relu: none (the mask is a sign)
@@ -56,6 +57,8 @@ from dataclasses import dataclass
 from fasim import feedback, optimizers
 from fasim.energy import operations_fixed as fixed
 from fasim.energy.operations_fixed import ADD, CMP, DIV, LUT, MAC, MUL, RNG_BITS, SHIFT, STOCHASTIC_WORD_BITS
+from fasim.energy.options import DEFAULTS, CostOptions
+from fasim.energy.products import products
 from fasim.energy.traffic import elements_read
 from fasim.errors import ScheduleError
 from fasim.schedule import Op, Schedule, Tensor, Value
@@ -103,8 +106,8 @@ _Row = fixed.Row
 class Counter:
     """Counts the operations of the ops of one schedule."""
 
-    def __init__(self, schedule: Schedule) -> None:
-        self.schedule = schedule
+    def __init__(self, schedule: Schedule, options: CostOptions = DEFAULTS) -> None:
+        self.schedule, self.options = schedule, options
         rank_one = {op.writes[0] for op in schedule.find(kinds.GRAD) if not op.attrs.get("materialised", True)}
         # the parameter that each gradient which is never materialised goes straight into
         self.target: dict[Value, Tensor] = {
@@ -140,27 +143,28 @@ class Counter:
             return
         match op.kind:
             case kinds.DENSE | kinds.CONV:
-                products = out.elements * math.prod(read[1].shape[1:])
-                yield MAC, products, read[0].bits, read[1].bits, out.bits
-                yield from fixed.register(op, products, out, read[0].bits + read[1].bits)
+                made = self._products(op, out.elements * math.prod(read[1].shape[1:]))
+                yield MAC, made, read[0].bits, read[1].bits, out.bits
+                yield from fixed.register(op, made, out, read[0].bits + read[1].bits)
             case kinds.PROJECT:
-                yield _sum(read, out, out.elements * read[1].shape[0])
-                yield from fixed.register(op, out.elements * read[1].shape[0], out, read[0].bits + read[1].bits)
+                made = self._products(op, out.elements * read[1].shape[0])
+                yield _sum(read, out, made)
+                yield from fixed.register(op, made, out, read[0].bits + read[1].bits)
                 yield from _scale(op, out)
                 yield from _magnitude(read[1], out)
             case kinds.PROJECT_CONV:
-                products = read[0].elements * math.prod(read[1].shape[1:])
-                yield _sum(read, out, products)
-                yield from fixed.register(op, products, out, read[0].bits + read[1].bits)
+                made = self._products(op, read[0].elements * math.prod(read[1].shape[1:]))
+                yield _sum(read, out, made)
+                yield from fixed.register(op, made, out, read[0].bits + read[1].bits)
                 yield from _scale(op, out)
                 yield from _magnitude(read[1], out)
             case kinds.SELECT:
                 yield from _scale(op, out)
             case kinds.GRAD | kinds.GRAD_CONV:
                 target = self.target.get(op.writes[0], out)
-                products = read[0].elements * math.prod(out.shape[1:])
-                yield MAC, products, read[0].bits, read[1].bits, target.bits
-                yield from fixed.register(op, products, out, read[0].bits + read[1].bits)
+                made = self._products(op, read[0].elements * math.prod(out.shape[1:]))
+                yield MAC, made, read[0].bits, read[1].bits, target.bits
+                yield from fixed.register(op, made, out, read[0].bits + read[1].bits)
             case kinds.GRAD_BIAS if op.attrs["materialised"]:
                 yield ADD, read[0].elements, read[0].bits, out.bits, out.bits
             case kinds.ACTIVATE:
@@ -181,11 +185,11 @@ class Counter:
                     yield MUL, out.elements, read[0].bits, read[1].bits, out.bits
                 yield from _scale(op, out)
             case kinds.PROJECT_UP:
-                yield _sum(read, out, out.elements * math.prod(read[1].shape[1:]))
+                yield _sum(read, out, self._products(op, out.elements * math.prod(read[1].shape[1:])))
                 yield from _scale(op, out)
                 yield from _magnitude(read[1], out)
             case kinds.PROJECT_ELL | kinds.PROJECT_CSR:
-                yield _sum(read[:2], out, read[0].shape[0] * read[1].elements)
+                yield _sum(read[:2], out, self._products(op, read[0].shape[0] * read[1].elements))
                 yield from _scale(op, out)
                 yield from _magnitude(read[1], out)
             case kinds.SELECT_ELL | kinds.SELECT_CSR:
@@ -204,6 +208,9 @@ class Counter:
                 yield from _per_element(op, read, out)
             case _:
                 raise ScheduleError(f"op {op.kind} has no operation count; add it to fasim/energy/operations.py")
+
+    def _products(self, op: Op, dense: int) -> int:
+        return products(self.schedule, op, dense, self.options)
 
     def _update(self, op: Op) -> Iterator[_Row]:
         parameter, gradient = self.schedule[op.reads[0]], self.schedule[op.reads[1]]
@@ -310,7 +317,7 @@ def _activate(op: Op, preact: Tensor, out: Tensor) -> Iterator[_Row]:
         case "softmax":
             between = out.elements - out.shape[0]
             yield LUT, out.elements, bits, 0, out.bits
-            yield ADD, between, bits, bits, bits
+            yield ADD, between + out.elements, bits, bits, bits
             yield DIV, out.elements, bits, bits, out.bits
             yield CMP, between, bits, bits, bits
         case other:

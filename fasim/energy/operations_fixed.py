@@ -9,7 +9,8 @@ REQUANT                    SHIFT unless the shift is 0 in every step, DIV where 
                            rounded away, or as `[random]` uses; SAT, SAT_SYM, SAT_ZERO: 2 CMP
 EXPONENT                   CMP per element: the largest magnitude
 AFFINE, MOMENTUM           MAC per element
-SOFTMAX                    per element MUL (log2 e), LUT, SHIFT, DIV; CMP and ADD for all of a row but one
+SOFTMAX                    per element MUL (log2 e), LUT, SHIFT, DIV, ADD (less the maximum); CMP and ADD for all of a row
+                           but one
 NORM                       per element MAC (squares), 2 ADD, SHIFT, its rounding; per channel 2 DIV, and where the running
                            statistics move 2 SHIFT, 4 ADD; NORM_INFERENCE: ADD, SHIFT
 NORM_BACK                  per element MAC (projection on normal), 2 MUL, 3 ADD, 2 SHIFT; per channel 2 DIV
@@ -141,7 +142,7 @@ def others(op: Op, read: list[Tensor], out: Tensor) -> Iterator[Row] | None:
         case kinds.SOFTMAX:
             between = size - read[0].shape[0]
             rows = [(kind, size, bits, bits, out.bits) for kind in (MUL, LUT, SHIFT, DIV)]
-            rows += [(kind, between, bits, bits, bits) for kind in (CMP, ADD)]
+            rows += [(CMP, between, bits, bits, bits), (ADD, between + size, bits, bits, bits)]
         case kinds.NORM:
             moved = len(op.writes) == 4
             rows = [(MAC, size, bits, bits, 2 * bits), (ADD, 2 * size, bits, bits, bits), (SHIFT, size, bits, 0, bits)]

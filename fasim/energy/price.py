@@ -1,81 +1,114 @@
-"""What one operation or one memory word costs, as a linear form in the constants of a processor.
+"""What operations and memory words cost, as a linear form in the prices of a processor.
 
 ::
 
     MUL  int   int_mul_bit2 * a b + int_mul_bit * sqrt(a b)        a, b the bits of its operands
     ADD  int   int_add_bit * bits        CMP  as ADD        SHIFT  shift_bit * bits
+    DIV  int   a subtraction and a shift for each bit of the quotient: bits * (int_add_bit + shift_bit) * bits
     LUT        lut_bit * bits of the entry                  RNG_BITS  rng_bit each
     float32    float32_mul, float32_add, float32_div, CMP as an addition
     MAC        MUL of its operands + ADD of its accumulator
-    word       sram_read or sram_write
+    word       <level>.read or <level>.write
 
-Because energy is linear in the constants, the ratio of two energies is a quotient of linear forms: over a box of constants
-its extremes lie at corners.
+Because energy is linear in the prices, the ratio of two energies is a quotient of linear forms: over a box of prices its
+extremes lie at corners.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fasim.energy.hierarchy import Move
 from fasim.energy.operations import Operations
-from fasim.energy.processor import CONSTANTS
-from fasim.energy.traffic import Transfer
+from fasim.energy.processor import Processor
 
-_PLACE = {name: place for place, name in enumerate(CONSTANTS)}
+Vector = NDArray[np.float64]
 
 
-def coefficients(operations: Iterable[Operations], traffic: Iterable[Transfer]) -> NDArray[np.float64]:
-    """Return how often each constant is paid.
+class Prices:
+    """Turns counts into how often each price of a processor is paid.
 
     Parameters
     ----------
-    operations : iterable of Operations
-    traffic : iterable of Transfer
-
-    Returns
-    -------
-    float64 ndarray, shape (number of constants,)
-        In the order of :data:`fasim.energy.processor.CONSTANTS`; its product with the constants is the energy in pJ.
+    processor : Processor
     """
-    result = np.zeros(len(CONSTANTS))
-    for row in operations:
-        for name, amount in _price(row):
-            result[_PLACE[name]] += row.count * amount
-    for transfer in traffic:
-        result[_PLACE["sram_write" if transfer.write else "sram_read"]] += transfer.words
-    return result
+
+    def __init__(self, processor: Processor) -> None:
+        self.processor = processor
+        self.names = processor.prices
+        self._place = {name: place for place, name in enumerate(self.names)}
+
+    def operations(self, rows: Iterable[Operations]) -> Vector:
+        """Return what these operations pay, shape (number of prices,): its product with the prices is pJ."""
+        paid = np.zeros(len(self.names))
+        for row in rows:
+            for name, amount in _price(row):
+                paid[self._place[name]] += row.count * amount
+        return paid
+
+    def moves(self, rows: Iterable[Move]) -> Vector:
+        """Return what these words pay, likewise."""
+        paid = np.zeros(len(self.names))
+        levels = self.processor.levels
+        for row in rows:
+            paid[self._place[f"{levels[row.level].name}.{'write' if row.write else 'read'}"]] += row.words
+        return paid
 
 
-def _price(row: Operations) -> list[tuple[str, float]]:
+def _price(row: Operations) -> Iterator[tuple[str, float]]:
     bits = row.bits_accumulator
     match row.kind:
         case "MAC":
-            return _mul(row) + _add(row)
+            yield from _mul(row)
+            yield _add(row)
         case "MUL":
-            return _mul(row)
+            yield from _mul(row)
         case "ADD" | "CMP":
-            return _add(row)
+            yield _add(row)
         case "SHIFT":
-            return [("shift_bit", bits)]
+            yield "shift_bit", bits
         case "LUT":
-            return [("lut_bit", bits)]
+            yield "lut_bit", bits
         case "RNG_BITS":
-            return [("rng_bit", 1)]
+            yield "rng_bit", 1
+        case "DIV" if not row.float32:
+            yield "int_add_bit", bits * bits
+            yield "shift_bit", bits * bits
         case _:
-            # only float32 divides: softmax and Adam have no fixed-point form
-            return [("float32_div", 1)]
+            yield "float32_div", 1
 
 
-def _mul(row: Operations) -> list[tuple[str, float]]:
+def _mul(row: Operations) -> Iterator[tuple[str, float]]:
     if row.float32:
-        return [("float32_mul", 1)]
+        yield "float32_mul", 1
+        return
     product = row.bits_a * row.bits_b
-    return [("int_mul_bit2", product), ("int_mul_bit", math.sqrt(product))]
+    yield "int_mul_bit2", product
+    yield "int_mul_bit", math.sqrt(product)
 
 
-def _add(row: Operations) -> list[tuple[str, float]]:
-    return [("float32_add", 1)] if row.float32 else [("int_add_bit", row.bits_accumulator)]
+def _add(row: Operations) -> tuple[str, float]:
+    return ("float32_add", 1) if row.float32 else ("int_add_bit", row.bits_accumulator)
+
+
+def ratio_ends(paid: Vector, baseline: Vector, low: Vector, high: Vector) -> tuple[float, float]:
+    """Return the smallest and largest ``(paid @ x) / (baseline @ x)`` over all prices x between `low` and `high`.
+
+    The largest quotient q has each x_i at its high end where ``paid_i - q * baseline_i > 0`` and at its low end elsewhere.
+    Which those are changes with q at the quotients ``paid_i / baseline_i`` alone: sorted by these, one of the n + 1 corners
+    "the first k high, the rest low" is the largest, and one of "the first k low, the rest high" the smallest.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        quotients = np.where(baseline > 0, paid / baseline, np.inf)
+    order = np.argsort(-quotients, kind="stable")
+    first = np.tri(len(order) + 1, len(order), -1, dtype=bool)[:, np.argsort(order)]
+    largest = np.where(first, high, low)
+    smallest = np.where(first, low, high)
+    return (
+        float(((smallest @ paid) / (smallest @ baseline)).min()),
+        float(((largest @ paid) / (largest @ baseline)).max()),
+    )

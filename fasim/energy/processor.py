@@ -1,22 +1,22 @@
-"""A processor: what its operations and its memory cost, each number with unit, source and kind."""
+"""A processor: what its operations and its memories cost, how fast it is, and what is published of it.
+
+Each number has a unit, a source and a kind (:mod:`fasim.energy.constant`). A file holds what is known and nothing else: a
+chip of which no one has published the energy of an addition has none, and a step cannot be priced on it.
+"""
 
 from __future__ import annotations
 
-import math
-import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
+from fasim.energy.constant import Constant
 from fasim.errors import ConfigError, ProcessorError, unknown_name
 
-_PRESETS = Path(__file__).parent / "processors"
-
-KINDS = ("measured", "published", "derived", "assumed")
-
-# The constants of every processor and their units; fasim/energy/price.py says what each is paid for.
-CONSTANTS = {
+# What operations cost, with units; fasim/energy/price.py says what each is paid for.
+OPERATION_CONSTANTS = {
     "int_mul_bit2": "pJ/bit^2",
     "int_mul_bit": "pJ/bit",
     "int_add_bit": "pJ/bit",
@@ -26,175 +26,205 @@ CONSTANTS = {
     "shift_bit": "pJ/bit",
     "lut_bit": "pJ/bit",
     "rng_bit": "pJ/bit",
-    "sram_read": "pJ/word",
-    "sram_write": "pJ/word",
 }
 
-_TOP = ("name", "description", "memory_bytes", "word_bits", "constants")
-_NUMBERS = ("low", "typical", "high")
-_TEXTS = ("unit", "source", "kind")
+# How fast it is; fasim/energy/timing.py says how each is used.
+TIMING_CONSTANTS = {
+    "clock": "Hz",
+    "rows": "cells",
+    "columns": "cells",
+    "macs_per_cycle_forward": "MAC/cycle",
+    "macs_per_cycle_error": "MAC/cycle",
+    "macs_per_cycle_gradient": "MAC/cycle",
+    "operations_per_cycle": "operations/cycle",
+}
+
+DATAFLOWS = ("ws", "os", "is")
 
 
 @dataclass(frozen=True)
-class Constant:
-    """A number of a processor with its interval and where it comes from.
+class Level:
+    """A memory of the processor.
 
     Parameters
     ----------
-    low, typical, high : float
-        Interval over the sources; finite, ``0 <= low <= typical <= high``.
-    unit : str
-        Such as ``pJ/bit``.
-    source : str
-        Where the numbers stand, low and high included.
-    kind : str
-        ``measured``, ``published``, ``derived`` (computed from published numbers) or ``assumed``.
-
-    Raises
-    ------
-    ProcessorError
-        If a number is impossible or a text is missing.
+    name : str
+        ``registers``, ``sram``, ``dram`` and the like.
+    capacity, word : Constant
+        Bytes of all of it, bits of one access.
+    read, write : Constant or None
+        pJ for a word; None: not known, and nothing that moves through it can be priced.
+    words_per_cycle : Constant or None
+        Words that its ports bring in a cycle; None: unknown, and no limit.
+    technology : str
+        One of several that the processor may have, such as ``lpddr4``; empty: there is no choice.
+    external : bool
+        Whether it is another chip.
     """
 
-    low: float
-    typical: float
-    high: float
-    unit: str
-    source: str
-    kind: str
+    name: str
+    capacity: Constant
+    word: Constant
+    read: Constant | None = None
+    write: Constant | None = None
+    words_per_cycle: Constant | None = None
+    technology: str = ""
+    external: bool = False
 
-    def __post_init__(self) -> None:
-        """Refuse a number without provenance, or no number."""
-        for key in _NUMBERS:
-            number = getattr(self, key)
-            if isinstance(number, bool) or not isinstance(number, (int, float)):
-                raise ProcessorError(f"{key} = {number!r}: write a number")
-            if not (math.isfinite(number) and number >= 0):
-                raise ProcessorError(f"{key} = {number}: write a finite number, 0 or above")
-        if not self.low <= self.typical <= self.high:
-            raise ProcessorError(
-                f"low {self.low}, typical {self.typical}, high {self.high}: low <= typical <= high is needed"
-            )
-        for key in _TEXTS:
-            text = getattr(self, key)
-            if not isinstance(text, str) or not text.strip():
-                raise ProcessorError(f"{key} = {text!r}: write a text, no constant goes without")
-        if self.kind not in KINDS:
-            raise ProcessorError(unknown_name("kind", self.kind, KINDS))
+    @property
+    def capacity_bytes(self) -> int:
+        """Size in bytes."""
+        return self.capacity.whole(f"{self.name}.capacity")
+
+    @property
+    def word_bits(self) -> int:
+        """Bits of one access."""
+        return self.word.whole(f"{self.name}.word")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A number that was published of a chip, to hold a prediction against."""
+
+    what: str
+    number: Constant
 
 
 @dataclass(frozen=True)
 class Processor:
-    """A processor with one memory that holds everything.
+    """A processor.
 
     Parameters
     ----------
     name, description : str
-    memory_bytes : int
-        Size of the memory that ``sram_read`` and ``sram_write`` belong to.
-    word_bits : int
-        Bits of one access.
+    node_nm : int
+        Of its technology, in nanometres.
     constants : dict of Constant
-        All of :data:`CONSTANTS`, no other.
+        By the names of :data:`OPERATION_CONSTANTS`; not all need be known.
+    levels : tuple of Level
+        From the arithmetic outwards, one technology each.
+    timing : dict of Constant
+        By the names of :data:`TIMING_CONSTANTS`, of what is known.
+    dataflow : str
+        ``ws``, ``os`` or ``is`` (weights, outputs or inputs stay) of an array of ``rows`` times ``columns`` cells; empty:
+        there is no array.
+    claims : tuple of Claim
+    validation : str
+        What a prediction made with these numbers was held against, and with what result.
 
     Raises
     ------
     ProcessorError
-        If a constant is missing, unknown or has another unit, or a size is no positive whole number.
+        If numbers of another technology stand among its own, or a text is missing.
     """
 
     name: str
     description: str
-    memory_bytes: int
-    word_bits: int
+    node_nm: int
     constants: dict[str, Constant]
+    levels: tuple[Level, ...] = ()
+    timing: dict[str, Constant] = field(default_factory=dict)
+    dataflow: str = ""
+    claims: tuple[Claim, ...] = ()
+    validation: str = "not validated"
 
     def __post_init__(self) -> None:
         """Refuse what could not price a step."""
-        for key in ("name", "description"):
+        for key in ("name", "description", "validation"):
             text = getattr(self, key)
             if not isinstance(text, str) or not text.strip():
                 raise ProcessorError(f"{key} = {text!r}: write a text")
-        for key in ("memory_bytes", "word_bits"):
-            size = getattr(self, key)
-            if type(size) is not int or size < 1:
-                raise ProcessorError(f"{key} = {size!r}: write a whole number, 1 or above")
-        _check_keys("constant", self.constants, CONSTANTS)
-        for name, constant in self.constants.items():
-            if constant.unit != CONSTANTS[name]:
-                raise ProcessorError(f"constant {name}: unit is {constant.unit!r}, {CONSTANTS[name]!r} is needed")
+        if type(self.node_nm) is not int or self.node_nm < 1:
+            raise ProcessorError(f"node_nm = {self.node_nm!r}: write a whole number of nanometres, 1 or above")
+        for name in self.constants:
+            if name not in OPERATION_CONSTANTS:
+                raise ProcessorError(unknown_name("constant", name, OPERATION_CONSTANTS))
+        for name in self.timing:
+            if name not in TIMING_CONSTANTS:
+                raise ProcessorError(unknown_name("timing constant", name, TIMING_CONSTANTS))
+        self._check_array()
+        on_chip: dict[str, Constant | None] = dict(self.constants)
+        on_chip |= {f"{level.name}.{end}": getattr(level, end) for level in self._on_chip for end in ("read", "write")}
+        for name, constant in on_chip.items():
+            if constant is None:
+                continue
+            if constant.node_nm not in (0, self.node_nm) and constant.kind not in ("derived", "assumed"):
+                raise ProcessorError(
+                    f"{name} is a number for {constant.node_nm} nm in a processor of {self.node_nm} nm: tables of "
+                    "different nodes are not mixed; scale it and call it derived"
+                )
+        for level in self.levels:
+            _ = level.capacity_bytes, level.word_bits
 
+    def _check_array(self) -> None:
+        if self.dataflow and self.dataflow not in DATAFLOWS:
+            raise ProcessorError(unknown_name("dataflow", self.dataflow, DATAFLOWS))
+        for name in ("rows", "columns"):
+            if bool(self.dataflow) != (name in self.timing):
+                raise ProcessorError("an array needs a dataflow, timing.rows and timing.columns: give all three or none")
+            if self.dataflow:
+                self.timing[name].whole(f"timing.{name}")
 
-def names() -> list[str]:
-    """Return the names of the processors that come with fasim."""
-    return sorted(path.stem for path in _PRESETS.glob("*.toml"))
+    @property
+    def _on_chip(self) -> Iterable[Level]:
+        return (level for level in self.levels if not level.external)
 
+    @property
+    def technologies(self) -> dict[str, tuple[str, ...]]:
+        """Names of levels that come in several technologies, and those."""
+        names = dict.fromkeys(level.name for level in self.levels if level.technology)
+        return {name: tuple(level.technology for level in self.levels if level.name == name) for name in names}
 
-def load_processor(name_or_path: str | Path) -> Processor:
-    """Return a processor by the name of a preset or from a TOML file.
+    def with_dram(self, technology: str) -> Processor:
+        """Return the processor with one technology of its external memory; the first that its file names, if empty.
 
-    Parameters
-    ----------
-    name_or_path : str or Path
-        See :func:`names`, or a path that ends in ``.toml``; ``processors/generic_45nm.toml`` beside this module shows how.
+        Raises
+        ------
+        ConfigError
+            If it has no such memory.
+        """
+        known = [level.technology for level in self.levels if level.external]
+        if technology and technology not in known:
+            raise ConfigError(unknown_name(f"dram of {self.name}", technology, known or ("none",)))
+        chosen = technology or next(iter(known), "")
+        levels = tuple(level for level in self.levels if not level.external or level.technology == chosen)
+        return Processor(**{**self.__dict__, "levels": levels})
 
-    Returns
-    -------
-    Processor
+    @property
+    def prices(self) -> tuple[str, ...]:
+        """Names of all that may be paid for: operations, then ``<level>.read`` and ``<level>.write``."""
+        return (*OPERATION_CONSTANTS, *(f"{level.name}.{end}" for level in self.levels for end in ("read", "write")))
 
-    Raises
-    ------
-    ConfigError
-        If there is no preset of this name; the message lists the names.
-    ProcessorError
-        If the file cannot be read, or a key is missing, unknown or impossible.
-    """
-    text = str(name_or_path)
-    if text in names():
-        return _read(_PRESETS / f"{text}.toml")
-    if text.endswith(".toml"):
-        return _read(Path(text))
-    raise ConfigError(unknown_name("processor", text, names()) + "; or give the path of a .toml file")
+    def constant(self, price: str) -> Constant | None:
+        """Return the constant of a name of :attr:`prices`; None if it is not known."""
+        name, _, end = price.partition(".")
+        if not end:
+            return self.constants.get(name)
+        found: Constant | None = next(getattr(level, end) for level in self.levels if level.name == name)
+        return found
 
+    def ends(self, paid: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+        """Return the low, typical and high ends of all prices, 0 for those that are not paid.
 
-def _read(path: Path) -> Processor:
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise ProcessorError(
-            f"processor {path}: cannot be read as TOML: {reason}; give a file like generic_45nm.toml"
-        ) from None
-    try:
-        return _build(document)
-    except ProcessorError as error:
-        raise ProcessorError(f"processor {path}: {error}") from None
+        Parameters
+        ----------
+        paid : float64 ndarray, shape (number of prices,)
+            How often each is paid.
 
-
-def _build(document: dict[str, Any]) -> Processor:
-    _check_keys("key", document, _TOP)
-    tables = document["constants"]
-    if not isinstance(tables, dict):
-        raise ProcessorError("constants is no table: write [constants.sram_read] and so on")
-    constants = {}
-    for name, entries in tables.items():
-        if not isinstance(entries, dict):
+        Raises
+        ------
+        ProcessorError
+            If one that is paid is not known.
+        """
+        constants = [self.constant(name) for name in self.prices]
+        unknown = [name for name, known, times in zip(self.prices, constants, paid, strict=True) if times and known is None]
+        if unknown or not self.levels:
+            lacks = ", ".join(unknown) or "any memory"
             raise ProcessorError(
-                f"constant {name} is a bare value: write a table [constants.{name}] with {', '.join((*_NUMBERS, *_TEXTS))}"
+                f"processor {self.name} cannot price this step: it has no number for {lacks}; take a processor that "
+                "has them all, such as generic_45nm, or a file of your own"
             )
-        try:
-            _check_keys("key", entries, (*_NUMBERS, *_TEXTS))
-            constants[name] = Constant(**entries)
-        except ProcessorError as error:
-            raise ProcessorError(f"constant {name}: {error}") from None
-    return Processor(**(document | {"constants": constants}))
-
-
-def _check_keys(what: str, given: Mapping[str, object], needed: Iterable[str]) -> None:
-    needed = list(needed)
-    for key in given:
-        if key not in needed:
-            raise ProcessorError(unknown_name(what, key, needed))
-    missing = [key for key in needed if key not in given]
-    if missing:
-        raise ProcessorError(f"{what} {missing[0]} is missing: there is no default, write it")
+        return tuple(
+            np.array([0.0 if known is None else getattr(known, end) for known in constants])
+            for end in ("low", "typical", "high")
+        )

@@ -82,7 +82,7 @@ def training_step(
     order_by : str
         ``eager`` or ``phased``, see :mod:`fasim.schedule.order`.
     fuse_by : str
-        ``none`` or ``within_layer``, see :mod:`fasim.schedule.fuse`.
+        ``none``, ``within_layer`` or ``deferred``, see :mod:`fasim.schedule.fuse`.
     """
     schedule = get(rule).schedule(network, settings)
     if datapath is not None:

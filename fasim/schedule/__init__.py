@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fasim.schedule.builder import Builder
-from fasim.schedule.fuse import FUSIONS, fuse
-from fasim.schedule.lifetimes import lifetimes, live_bytes, peak_bytes
+from fasim.schedule.fuse import EXECUTED_FUSIONS, FUSIONS, fuse
+from fasim.schedule.lifetimes import lifetimes, live_bytes, peak_bytes, peak_elements
 from fasim.schedule.locking import Locking, locking
 from fasim.schedule.lowering import lower
 from fasim.schedule.order import ORDERS, dependencies, order
@@ -14,6 +14,7 @@ from fasim.schedule.values import CLASSES, PHASES, Draw, Op, Schedule, Tensor, V
 
 __all__ = [
     "CLASSES",
+    "EXECUTED_FUSIONS",
     "FUSIONS",
     "ORDERS",
     "PHASES",
@@ -33,5 +34,6 @@ __all__ = [
     "lower",
     "order",
     "peak_bytes",
+    "peak_elements",
     "validate",
 ]

@@ -1,8 +1,10 @@
 """Fusion: which ops run as one pass over the data, so that what lies between them never reaches memory.
 
 ``none`` leaves every op by itself. ``within_layer`` joins, for every rule alike, the pre-activation with its activation,
-the transport with slope and delta, and the gradient with its update - wherever the dependencies allow it. A fused group
-changes traffic and lifetimes, never a result. A cast belongs to the op that feeds it in both: it sits at that op's output.
+the transport with slope and delta, and the gradient with its update - wherever the dependencies allow it. ``deferred``
+first moves each update into the forward pass of the next step (:mod:`fasim.schedule.defer`), where it joins its layer's
+group. A fused group changes traffic and lifetimes, never a result. A cast belongs to the op that feeds it in both: it sits
+at that op's output.
 """
 
 from __future__ import annotations
@@ -13,11 +15,14 @@ from dataclasses import replace
 
 from fasim.errors import ConfigError, ScheduleError, unknown_name
 from fasim.schedule import ops as kinds
+from fasim.schedule.defer import defer
 from fasim.schedule.emitter import CLEAN
 from fasim.schedule.order import order
 from fasim.schedule.values import Op, Schedule, Value
 
-FUSIONS = ("none", "within_layer")
+FUSIONS = ("none", "within_layer", "deferred")
+# those that a backend runs; a deferred body is counted
+EXECUTED_FUSIONS = FUSIONS[:2]
 
 FORWARD_KINDS = (kinds.DENSE, kinds.CONV, kinds.ACTIVATE, kinds.LOOKUP, kinds.SOFTMAX, kinds.REQUANT)
 ERROR_KINDS = (
@@ -40,12 +45,14 @@ def fuse(schedule: Schedule, how: str) -> Schedule:
     schedule : Schedule
         Ordered.
     how : str
-        ``none`` or ``within_layer``.
+        One of :data:`FUSIONS`.
     """
     if how not in FUSIONS:
         raise ConfigError(unknown_name("fusion", how, FUSIONS))
     if how == "none":
         return schedule
+    if how == "deferred":
+        schedule = defer(schedule)
     names = sorted({_group(schedule, op) for op in schedule.ops} - {""})
     try:
         schedule = _grouped(schedule, names)
@@ -65,6 +72,8 @@ def _grouped(schedule: Schedule, names: Collection[str]) -> Schedule:
 
 
 def _group(schedule: Schedule, op: Op) -> str:
+    if op.group.startswith("forward."):
+        return op.group  # a deferred update
     # the fast gradient sign pass goes through every layer before the step itself does
     first = CLEAN if op.writes[0].tensor.startswith(CLEAN) else ""
     if op.phase == "forward" and op.kind in FORWARD_KINDS and schedule[op.writes[0]].axes[:1] == "N":

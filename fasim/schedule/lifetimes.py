@@ -7,6 +7,8 @@ and DFA every activation waits for the error, under DRTP a layer's input is free
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from fasim.schedule.values import Schedule, Tensor
@@ -21,8 +23,15 @@ class Lifetime:
     last: int
 
 
-def lifetimes(schedule: Schedule) -> list[Lifetime]:
-    """Return the lifetime of every tensor that takes memory; versions of one tensor share its storage."""
+def lifetimes(schedule: Schedule, *, gradients: str = "in_place") -> list[Lifetime]:
+    """Return the lifetime of every tensor that takes memory; versions of one tensor share its storage.
+
+    Parameters
+    ----------
+    schedule : Schedule
+    gradients : str
+        ``in_place``: free after the update that reads them; ``deferred``: kept until the step ends.
+    """
     first: dict[str, int] = {}
     last: dict[str, int] = {}
     for index, op in enumerate(schedule.ops):
@@ -38,10 +47,13 @@ def lifetimes(schedule: Schedule) -> list[Lifetime]:
         match tensor.storage:
             case "state" | "table":
                 result.append(Lifetime(tensor, 0, end))
-            case "input":
+            case "kept":
+                result.append(Lifetime(tensor, first[name], end))
+            case "input" | "previous":
                 result.append(Lifetime(tensor, 0, last[name]))
             case "temp":
-                result.append(Lifetime(tensor, first[name], last[name]))
+                kept = gradients == "deferred" and tensor.cls == "gradient"
+                result.append(Lifetime(tensor, first[name], end if kept else last[name]))
             case "register":
                 if tensor.cls != "accumulator":
                     result.append(Lifetime(_row(tensor), first[name], last[name]))
@@ -53,20 +65,25 @@ def _row(tensor: Tensor) -> Tensor:
     return replace(tensor, axes=tensor.axes[1:], shape=tensor.shape[1:])
 
 
-def live_bytes(schedule: Schedule, *classes: str) -> list[float]:
+def live_bytes(schedule: Schedule, *classes: str, gradients: str = "in_place") -> list[float]:
     """Return the bytes that are live at each op, of the given classes (of all, if none are given)."""
-    change = [0.0] * (len(schedule.ops) + 1)
-    for life in lifetimes(schedule):
-        if not classes or life.tensor.cls in classes:
-            change[life.first] += life.tensor.nbytes
-            change[life.last + 1] -= life.tensor.nbytes
-    live, total = [], 0.0
-    for step in change[:-1]:
-        total += step
-        live.append(total)
-    return live
+    return _live(schedule, classes, gradients, lambda tensor: tensor.nbytes)
 
 
-def peak_bytes(schedule: Schedule, *classes: str) -> float:
+def peak_bytes(schedule: Schedule, *classes: str, gradients: str = "in_place") -> float:
     """Return the largest number of bytes of these classes (of all, if none are given) that are live at once."""
-    return max(live_bytes(schedule, *classes), default=0.0)
+    return max(live_bytes(schedule, *classes, gradients=gradients), default=0.0)
+
+
+def peak_elements(schedule: Schedule, *classes: str) -> int:
+    """Return the largest number of elements of these classes (of all, if none are given) that are live at once."""
+    return round(max(_live(schedule, classes, "in_place", lambda tensor: tensor.elements), default=0))
+
+
+def _live(schedule: Schedule, classes: tuple[str, ...], gradients: str, size: Callable[[Tensor], float]) -> list[float]:
+    change = [0.0] * (len(schedule.ops) + 1)
+    for life in lifetimes(schedule, gradients=gradients):
+        if not classes or life.tensor.cls in classes:
+            change[life.first] += size(life.tensor)
+            change[life.last + 1] -= size(life.tensor)
+    return list(itertools.accumulate(change[:-1]))

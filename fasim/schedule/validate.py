@@ -16,7 +16,7 @@ WITH_SITE = (
     kinds.NORM_INFERENCE,
     kinds.NORM_BACK,
 )
-GIVEN = ("state", "input", "table", "generated")
+GIVEN = ("state", "input", "previous", "table", "generated")
 
 
 def validate(schedule: Schedule) -> Schedule:

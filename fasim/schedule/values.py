@@ -41,7 +41,7 @@ CLASSES = (
     "scalar",
 )
 
-STORAGES = ("state", "input", "temp", "table", "register", "generated")
+STORAGES = ("state", "input", "temp", "kept", "previous", "table", "register", "generated")
 
 
 # exponents chosen within the step, by name, each with the sign with which it adds to a tensor's fraction bits
@@ -89,7 +89,8 @@ class Tensor:
     storage : str
         ``state`` lives across steps; ``input`` is given (data, learning rate); ``temp`` lives within a step; ``table`` is
         constant; ``register`` never reaches memory (an accumulator, or inside a fused group): one row of it is a buffer;
-        ``generated`` is made anew from a seed wherever it is read, and stored nowhere.
+        ``generated`` is made anew from a seed wherever it is read, and stored nowhere; ``kept`` is a ``temp`` that the next
+        step reads, as ``previous``.
     format : Fixed or None
         None is float32.
     encoding : str

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 import fasim
-from fasim.energy import count, estimate, load_processor
-from fasim.energy.price import coefficients
-from fasim.energy.processor import CONSTANTS
+from fasim.energy import Constant, count, estimate, load_processor
+from fasim.energy.price import Prices
 from fasim.errors import ConfigError, ProcessorError
 from fasim.fixedpoint import Fixed, load_datapath
 from fasim.network import Network
@@ -20,7 +19,7 @@ from fasim.rules import training_step
 from fasim.schedule import StepSettings
 from tests.schedules import DENSE_RULES, FLOAT_RULES, RULES
 
-GENERIC = load_processor("generic_45nm")
+GENERIC = load_processor("generic_45nm").with_dram("")
 MLP = Network.parse("784-1000-1000-10")
 SMALL = Network.parse("12-9x7-4")
 CONV = Network.parse("8x8x2-3c3-2p-12-5")
@@ -32,7 +31,26 @@ def at(n, **settings):
 
 
 def constants(end):
-    return np.array([getattr(GENERIC.constants[name], end) for name in CONSTANTS])
+    return np.array([getattr(GENERIC.constant(name), end) for name in GENERIC.prices])
+
+
+def paid_by(step, places):
+    """Return how often each price is paid, each transfer followed from its home through every memory on its way."""
+    counts = count(step)
+    words = dict.fromkeys(("registers", "sram", "dram"), 0)
+    paid = dict.fromkeys(GENERIC.prices, 0.0)
+    for row in counts.traffic:
+        moved = -(-row.elements * row.bits // 64)
+        way = list(words)[: list(words).index(places[row.cls]) + 1] if row.cls in places else ["registers"]
+        for place, level in enumerate(way):
+            inner = place < len(way) - 1
+            for end in ("read", "write"):
+                paid[f"{level}.{end}"] += moved * (inner or end == ("write" if row.write else "read"))
+    return Prices(GENERIC).operations(counts.operations) + np.array(list(paid.values()))
+
+
+def homes(result):
+    return {cls: memory.name for memory in result.memories for cls in memory.needed_bytes}
 
 
 @pytest.mark.parametrize(
@@ -46,17 +64,15 @@ def constants(end):
 )
 def test_energy_is_priced_counts_and_parts_sum_to_it(network, rule, datapath):
     for n in (1, 4):
-        result = estimate(network, rule, datapath, settings=at(n))
+        result = estimate(network, rule, datapath, settings=at(n), processor=GENERIC)
         step = training_step(network, rule, at(n), load_datapath(datapath) if datapath else None)
-        counts = count(step)
-        paid = coefficients(counts.operations, counts.traffic)
+        paid = paid_by(step, homes(result))
         energy = result.energy_pj_per_sample
         for end in ENDS:
             assert getattr(energy, end) == pytest.approx(paid @ constants(end) / n, rel=1e-12)
         assert energy.low < energy.typical < energy.high
-        assert sum(result.phase_pj_per_sample.values()) == pytest.approx(energy.typical, rel=1e-12)
-        assert sum(result.class_pj_per_sample.values()) == pytest.approx(energy.typical, rel=1e-12)
-        assert result.class_pj_per_sample["weight"] == pytest.approx(100 * counts.words("weight") / n)
+        for parts in ("phase", "class", "level", "layer"):
+            assert sum(getattr(result, f"{parts}_pj_per_sample").values()) == pytest.approx(energy.typical, rel=1e-12)
         assert result.phase_pj_per_sample["update"] > 0
 
 
@@ -66,8 +82,10 @@ def test_energy_of_one_dense_layer_by_hand():
     arithmetic = 4 * (3.7 + 0.9) + 32 * 0.0552 + 2 * 0.9 + 2 * 3.7
     assert result.class_pj_per_sample["operations"] == pytest.approx(arithmetic)
     # act.0, weight, bias, preact w, r, output w, r, label, error w, r (weight), r (bias), act.0, weight r, w,
-    # bias r, w: one word each
-    assert result.energy_pj_per_sample.typical == pytest.approx(arithmetic + 16 * 100)
+    # bias r, w: one word each, and all of it fits into the registers
+    assert homes(result).keys() >= {"act", "weight", "bias", "error"}
+    assert set(homes(result).values()) == {"registers"}
+    assert result.energy_pj_per_sample.typical == pytest.approx(arithmetic + 16 * 3.54)
 
 
 @pytest.mark.parametrize("fuse_by", ["none", "within_layer"])
@@ -80,40 +98,38 @@ def test_ratio_of_bp_to_itself_is_exactly_one(network, datapath, fuse_by):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_ratio_interval_is_over_all_corners(rule):
-    """Brute force: price both steps at every corner of the constants, one by one."""
+    """Brute force: price both steps at every corner of the constants."""
     settings = at(2)
-    result = estimate(SMALL, rule, "s8", settings=settings)
+    results = {name: estimate(SMALL, name, "s8", settings=settings) for name in (rule, "bp")}
     paid, base = (
-        coefficients(counts.operations, counts.traffic)
-        for counts in (count(training_step(SMALL, r, settings, load_datapath("s8"))) for r in (rule, "bp"))
+        paid_by(training_step(SMALL, name, settings, load_datapath("s8")), homes(results[name])) for name in (rule, "bp")
     )
-    ratios = [
-        np.dot(paid, corner) / np.dot(base, corner)
-        for corner in itertools.product(*zip(constants("low"), constants("high"), strict=True))
-    ]
-    interval = result.energy_ratio_to_bp
-    assert interval.low == pytest.approx(min(ratios), rel=1e-12)
-    assert interval.high == pytest.approx(max(ratios), rel=1e-12)
+    used = np.flatnonzero(paid + base)
+    corners = np.array(list(itertools.product(*zip(constants("low")[used], constants("high")[used], strict=True))))
+    ratios = (corners @ paid[used]) / (corners @ base[used])
+    interval = results[rule].energy_ratio_to_bp
+    assert interval.low == pytest.approx(ratios.min(), rel=1e-12)
+    assert interval.high == pytest.approx(ratios.max(), rel=1e-12)
     assert interval.typical == pytest.approx((paid @ constants("typical")) / (base @ constants("typical")), rel=1e-12)
     assert interval.low <= interval.typical <= interval.high
 
 
-def test_ratio_holds_for_any_constants_inside_of_their_intervals():
-    rng = np.random.default_rng(7)
-    settings = at(1)
-    interval = estimate(MLP, "dfa", settings=settings).energy_ratio_to_bp
-    paid, base = (
-        coefficients(counts.operations, counts.traffic)
-        for counts in (count(training_step(MLP, rule, settings)) for rule in ("dfa", "bp"))
+def narrow(processor, low, high):
+    """Return the processor with other ends for each of its energies."""
+
+    def ends(constant):
+        at_low, at_high = (getattr(constant, end) if isinstance(end, str) else end for end in (low, high))
+        return replace(constant, low=at_low, high=at_high)
+
+    return replace(
+        processor,
+        constants={name: ends(constant) for name, constant in processor.constants.items()},
+        levels=tuple(replace(level, read=ends(level.read), write=ends(level.write)) for level in processor.levels),
     )
-    points = rng.uniform(constants("low"), constants("high"), (500, len(CONSTANTS)))
-    ratios = (points @ paid) / (points @ base)
-    assert interval.low <= ratios.min() <= ratios.max() <= interval.high
 
 
 def test_ratio_without_spread_is_one_number():
-    fixed = {name: replace(c, low=c.typical, high=c.typical) for name, c in GENERIC.constants.items()}
-    ratio = estimate(MLP, "drtp", settings=at(1), processor=replace(GENERIC, constants=fixed)).energy_ratio_to_bp
+    ratio = estimate(MLP, "drtp", settings=at(1), processor=narrow(GENERIC, "typical", "typical")).energy_ratio_to_bp
     assert ratio.low == pytest.approx(ratio.high, rel=1e-12)
     assert ratio.low <= ratio.typical <= ratio.high
 
@@ -122,10 +138,12 @@ def test_what_bp_saves_shows_in_the_ratio():
     """N = 1 is bound by weight traffic: DFA saves one of four accesses, less the first layer's."""
     dfa = estimate(MLP, "dfa", settings=at(1))
     assert 5.38 / 6.39 - 0.01 < dfa.energy_ratio_to_bp.typical < 5.38 / 6.39 + 0.01
-    one_hidden = estimate(Network.parse("784-500-10"), "dfa", settings=at(1)).energy_ratio_to_bp
+    alone = sized(registers=0, dram=0)
+    one_hidden = estimate("784-500-10", "dfa", settings=at(1), processor=alone).energy_ratio_to_bp
     assert one_hidden.typical == one_hidden.low == one_hidden.high == 1.0
-    weights = dfa.class_pj_per_sample["weight"]
-    assert weights == pytest.approx(5_382_000 / 2 * 100)
+    # two elements a word; from DRAM each crosses the SRAM and the registers, in and out
+    crossing = 512 + 2 * 100 + 2 * 3.54
+    assert dfa.class_pj_per_sample["weight"] == pytest.approx(5_382_000 / 2 * crossing)
 
 
 def test_macs_per_sample():
@@ -148,24 +166,65 @@ def test_memory_of_the_step():
     assert estimate(MLP, "fa", "s8", settings=at(1)).feedback_bytes == 1_010_000
 
 
-def test_fits_compares_the_peak_with_the_memory():
-    result = estimate(SMALL, "bp", settings=at(1))
-    assert result.fits
-    assert not estimate(MLP, "bp", settings=at(1)).fits
-    assert result.memory_bytes == 2**20
-    # SMALL needs whole bytes in float, and the labels' 2 bits
-    needed = int(np.ceil(result.peak_live_bytes))
-    for memory, fits in ((needed, True), (needed - 1, False)):
-        sized = estimate(SMALL, "bp", settings=at(1), processor=replace(GENERIC, memory_bytes=memory))
-        assert (sized.fits, sized.memory_bytes) == (fits, memory)
+def sized(**capacities):
+    """Return the generic processor with memories of other sizes, without those of size 0."""
+    levels = (
+        replace(level, capacity=Constant(size, size, size, "bytes", "test", "assumed"))
+        for level in GENERIC.levels
+        if (size := capacities.get(level.name, level.capacity_bytes))
+    )
+    return replace(GENERIC, levels=tuple(levels))
+
+
+def test_everything_has_a_place_and_says_if_it_is_too_small():
+    small = estimate(SMALL, "bp", settings=at(1))
+    assert small.fits
+    assert small.external_bytes == 0
+    large = estimate(MLP, "bp", settings=at(1))
+    assert large.fits
+    assert homes(large)["weight"] == "dram"
+    assert large.external_bytes >= 4 * 1_794_000
+    needed = sum(sum(memory.needed_bytes.values()) for memory in small.memories)
+    for size, fits in ((int(np.ceil(needed)), True), (int(needed) - 1, False)):
+        result = estimate(SMALL, "bp", settings=at(1), processor=sized(registers=0, dram=0, sram=size))
+        assert result.fits is fits
+        assert set(homes(result).values()) == {"sram"}
+
+
+def test_nearest_memory_with_room_weights_first():
+    net = Network.parse("16-8-4")
+    everything = estimate(net, "bp", settings=at(1), processor=sized(registers=1 << 20))
+    needed = everything.memories[0].needed_bytes
+    assert needed["weight"] == 4 * (16 * 8 + 8 * 4)
+    assert needed["bias"] == 4 * 12
+    assert needed["act"] == 4 * (16 + 8)
+    without_room = estimate(net, "bp", settings=at(1), processor=sized(registers=639, sram=640 + 48, dram=1 << 20))
+    assert homes(without_room)["weight"] == "sram"
+    assert homes(without_room)["bias"] == "registers"
+    assert homes(without_room)["act"] == "registers"
+    exact = estimate(net, "bp", settings=at(1), processor=sized(registers=640, sram=48, dram=1 << 20))
+    assert (homes(exact)["weight"], homes(exact)["bias"], homes(exact)["act"]) == ("registers", "sram", "dram")
+
+
+def test_dram_words_never_grow_with_capacity():
+    """From no SRAM worth the name to room for all."""
+    for rule in ("bp", "dfa", "kp"):
+        words = []
+        for size in (1, 1000, 20_000, 100_000, 300_000, 1 << 20, 1 << 23):
+            result = estimate("100-80-60-10", rule, "s8", settings=at(4), processor=sized(sram=size))
+            words.append(sum(row.count for row in result.rows if row.level == "dram"))
+        assert words == sorted(words, reverse=True)
+        assert words[0] > words[-1] == 0
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_energy_rises_with_the_bits_of_each_tensor(rule):
     base = load_datapath("s8")
+    # one memory for all: a class that outgrows the registers leaves their room to others
+    alone = sized(registers=0, dram=0)
 
     def energy(datapath):
-        return estimate(SMALL, rule, datapath, settings=at(2)).energy_pj_per_sample
+        return estimate(SMALL, rule, datapath, settings=at(2), processor=alone).energy_pj_per_sample
 
     def rising(datapaths):
         energies = [energy(datapath) for datapath in datapaths]
@@ -204,7 +263,9 @@ def test_order_and_fusion_reach_the_schedule():
 
 
 def test_wide_words_are_fewer():
-    wide = estimate(SMALL, "bp", settings=at(1), processor=replace(GENERIC, word_bits=128))
+    word = Constant(128, 128, 128, "bits", "test", "assumed")
+    levels = tuple(replace(level, word=word) for level in GENERIC.levels)
+    wide = estimate(SMALL, "bp", settings=at(1), processor=replace(GENERIC, levels=levels))
     assert wide.energy_pj_per_sample.typical < estimate(SMALL, "bp", settings=at(1)).energy_pj_per_sample.typical
 
 
@@ -227,9 +288,8 @@ def test_unknown_names_are_refused():
 
 
 def test_processor_that_may_be_free_has_no_ratio():
-    free = {name: replace(constant, low=0.0) for name, constant in GENERIC.constants.items()}
     with pytest.raises(ProcessorError, match="a ratio needs a constant above 0"):
-        estimate(SMALL, "dfa", processor=replace(GENERIC, constants=free))
+        estimate(SMALL, "dfa", processor=narrow(GENERIC, 0.0, "high"))
 
 
 def test_estimate_is_a_public_name():

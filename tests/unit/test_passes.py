@@ -14,7 +14,7 @@ from fasim.errors import FormatError
 from fasim.fixedpoint import Datapath, Fixed, load_datapath
 from fasim.network import Network
 from fasim.schedule import (
-    FUSIONS,
+    EXECUTED_FUSIONS,
     ORDERS,
     Op,
     Schedule,
@@ -45,7 +45,9 @@ def traffic(schedule: Schedule) -> int:
 @pytest.mark.parametrize("rule", RULES)
 def test_fusing_never_adds_traffic(rule: str, datapath: str) -> None:
     for net, how, batch in itertools.product(NETS, ORDERS, (1, 4)):
-        apart, joined = (step(rule, net, datapath, StepSettings(batch), order_by=how, fuse_by=fusion) for fusion in FUSIONS)
+        apart, joined = (
+            step(rule, net, datapath, StepSettings(batch), order_by=how, fuse_by=fusion) for fusion in EXECUTED_FUSIONS
+        )
         assert joined.fuse == "within_layer"
         assert traffic(joined) < traffic(apart)
         kept = [t.name for t in joined.tensors.values() if t.storage == "register"]
@@ -60,7 +62,7 @@ def test_order_and_fusion_keep_every_bit(rule: str, datapath: str, backend: str)
     random = np.random.default_rng(41)
     data = backends.Samples(random.integers(0, 256, (12, 6), dtype=np.uint8), random.integers(0, 3, 12))
     states = []
-    for how, fusion in itertools.product(ORDERS, FUSIONS):
+    for how, fusion in itertools.product(ORDERS, EXECUTED_FUSIONS):
         schedule = step(rule, THREE, datapath, order_by=how, fuse_by=fusion)
         state = initial_state(Network.parse(THREE), schedule, 42)
         set_learning_rate(state, schedule, 2.0**-2)
@@ -138,13 +140,13 @@ def changed(**entries: object) -> Datapath:
 
 
 def test_accumulators_beyond_63_bits_are_refused() -> None:
-    weight = replace(changed().weight, format=Fixed(54, 53))
+    weight, act = replace(changed().weight, format=Fixed(32, 31)), replace(changed().act, format=Fixed(32, 31))
     network, settings = Network.parse("4-3-2"), StepSettings(4)
     schedule = rules.get("dfa").schedule(network, settings)
     with pytest.raises(FormatError) as refused:
-        lower(schedule, changed(weight=weight, bias=Fixed(8, 0)))
+        lower(schedule, changed(weight=weight, act=act, bias=Fixed(8, 0)))
     assert str(refused.value) == (
-        "datapath s8: layer 1 DENSE sums 4 products of u8.8 and s54.53, 64 bits; "
+        "datapath s8: layer 2 DENSE sums 3 products of s32.31 and s32.31, 65 bits; "
         "at most 63 can be accumulated exactly, use narrower formats"
     )
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from rich.console import Console
 
 from fasim import StepSettings, compare, estimate, train
-from fasim.report import comparison_table, energy_tables, kibibytes, picojoules, power_of_two, run_lines
+from fasim.report import comparison_table, kibibytes, picojoules, power_of_two, run_lines
+from fasim.report_energy import energy_tables
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +51,12 @@ def test_rows_no_better_than_guessing_are_named(comparison):
 def test_rows_that_do_not_fit_are_marked():
     large = compare("digits", "64-600-600-10", rules=["dfa"], datapaths=["float32"], epochs=1, seeds=[0])
     text = printed(comparison_table(large), 200)
+    assert "MiB *" in text
+    assert "part of it in external memory" in " ".join(text.split())
+    small = compare("digits", "64-8-10", rules=["dfa"], datapaths=["float32"], epochs=1, seeds=[0])
+    assert "*" not in printed(comparison_table(small), 200)
+    row = replace(large.rows[0], energy=replace(large.rows[0].energy, fits=False))
+    text = printed(comparison_table(replace(large, rows=[row])), 200)
     assert "MiB !" in text
     assert "energy is too low" in " ".join(text.split())
 
@@ -65,7 +74,7 @@ def test_energy_tables_add_up():
     assert sum(result.phase_pj_per_sample.values()) == pytest.approx(result.energy_pj_per_sample.typical)
     assert sum(result.class_pj_per_sample.values()) == pytest.approx(result.energy_pj_per_sample.typical)
     text = "".join(printed(table, 160) for table in energy_tables(result, "title"))
-    for word in ("forward", "update", "MAC", "master", "feedback", "100.0 %"):
+    for word in ("forward", "update", "MAC", "master", "feedback", "100.0 %", "sram", "layer"):
         assert word in text
     assert f"{result.operations_per_step['forward']['MAC']:,}" in text
 

@@ -1,0 +1,183 @@
+"""How long a step takes: cycles of each op, and what of it can go on at once.
+
+An op takes as long as the slower of its arithmetic and its memory::
+
+    matrix product   on an array: the closed forms of fasim.energy.systolic; else MAC / macs_per_cycle of its phase
+    all others       operations / operations_per_cycle      (random bits and tables' reads come along)
+    memory           words / words_per_cycle, of each memory that states its ports
+
+What the processor's file does not state takes no time, and is named in :attr:`Timing.untimed`. Three latencies follow from
+the schedule's dependencies alone:
+
+- ``serial``: one op after the other, as one core does it.
+- ``parallel``: any number of cores, an op begins when all that it needs is there: what a rule's locking leaves.
+  Under backpropagation the layers wait for each other (backward locking), direct feedback serves them all at once, and
+  without update locking a layer learns while the next one runs.
+- ``pipelined``: cycles from one batch to the next where one core runs forward and a second does the rest of the batch
+  before, on weights that are a step old (as PDFA: Han et al., VLSI 2019).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fasim.energy.counts import Counts
+from fasim.energy.gemms import gemms
+from fasim.energy.hierarchy import Move
+from fasim.energy.operations_fixed import MAC, RNG_BITS
+from fasim.energy.ports import array_of
+from fasim.energy.processor import Processor
+from fasim.energy.systolic import cycles as systolic_cycles
+from fasim.schedule import PHASES, Schedule
+from fasim.schedule.order import dependencies
+
+
+@dataclass(frozen=True)
+class OpTime:
+    """Cycles of one op.
+
+    Parameters
+    ----------
+    op : int
+        Index in the schedule.
+    phase : str
+    layer : int
+    arithmetic, memory : int
+        Cycles of each; the op takes the larger.
+    macs : int
+        Multiply-accumulates.
+    """
+
+    op: int
+    phase: str
+    layer: int
+    arithmetic: int
+    memory: int
+    macs: int
+
+    @property
+    def cycles(self) -> int:
+        """What the op takes."""
+        return max(self.arithmetic, self.memory)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long one step takes.
+
+    Parameters
+    ----------
+    serial_cycles, parallel_cycles, pipelined_cycles : int
+        See the top of this module; of the whole step of N samples.
+    phase_cycles : dict of int
+        One op after the other, by phase.
+    memory_bound_cycles : int
+        Serial cycles of the ops that wait for their memory.
+    utilisation : float
+        Multiply-accumulates over what the arithmetic could have done in the serial cycles; 0 where that is not stated.
+    clock_hz : float
+        0 where none is stated.
+    untimed : tuple of str
+        What the processor does not state and therefore takes no time here.
+    ops : tuple of OpTime
+    """
+
+    serial_cycles: int
+    parallel_cycles: int
+    pipelined_cycles: int
+    phase_cycles: dict[str, int]
+    memory_bound_cycles: int
+    utilisation: float
+    clock_hz: float
+    untimed: tuple[str, ...]
+    ops: tuple[OpTime, ...]
+
+
+def time_step(schedule: Schedule, counts: Counts, moves: Iterable[Move], processor: Processor) -> Timing | None:
+    """Return how long a step takes, or None if the processor states nothing of its speed.
+
+    Parameters
+    ----------
+    schedule : Schedule
+    counts : Counts
+        Of this schedule.
+    moves : iterable of Move
+        What crosses the memories' ports.
+    processor : Processor
+
+    Returns
+    -------
+    Timing or None
+    """
+    speed = {name: constant.typical for name, constant in processor.timing.items()}
+    array = array_of(processor)
+    per_mac = {name.rpartition("_")[2]: value for name, value in speed.items() if name.startswith("macs_per_cycle")}
+    if array is None and not per_mac:
+        return None
+    others = speed.get("operations_per_cycle", 0.0)
+    products = {gemm.op: gemm for gemm in gemms(schedule)}
+    macs, rest = _by_op(counts, len(schedule.ops))
+    waits = _memory_cycles(moves, processor, len(schedule.ops))
+    times = []
+    for index, op in enumerate(schedule.ops):
+        taken = rest[index] / others if others else 0.0
+        if array is not None and index in products:
+            taken += systolic_cycles(products[index], array)
+        elif macs[index]:
+            # an update has no rate of its own: it is part of the gradient's
+            taken += macs[index] / per_mac.get(op.phase, per_mac.get("gradient", math.inf))
+        times.append(OpTime(index, op.phase, op.layer, math.ceil(taken), waits[index], macs[index]))
+    peak = array.rows * array.columns if array is not None else max(per_mac.values())
+    phases = {phase: sum(time.cycles for time in times if time.phase == phase) for phase in PHASES}
+    serial = sum(phases.values())
+    return Timing(
+        serial_cycles=serial,
+        parallel_cycles=_critical_path(schedule, times),
+        pipelined_cycles=max(phases["forward"], serial - phases["forward"]),
+        phase_cycles=phases,
+        memory_bound_cycles=sum(time.cycles for time in times if time.memory > time.arithmetic),
+        utilisation=sum(macs) / (serial * peak) if serial else 0.0,
+        clock_hz=speed.get("clock", 0.0),
+        untimed=_untimed(processor, others),
+        ops=tuple(times),
+    )
+
+
+def _by_op(counts: Counts, ops: int) -> tuple[list[int], list[int]]:
+    """Return the multiply-accumulates and the other operations of each op."""
+    macs, rest = [0] * ops, [0] * ops
+    for row in counts.operations:
+        if row.kind == MAC:
+            macs[row.op] += row.count
+        elif row.kind != RNG_BITS:
+            rest[row.op] += row.count
+    return macs, rest
+
+
+def _memory_cycles(moves: Iterable[Move], processor: Processor, ops: int) -> list[int]:
+    """Return the cycles that the slowest memory needs for each op."""
+    words: dict[tuple[int, int], int] = {}
+    for move in moves:
+        key = (move.transfer.op, move.level)
+        words[key] = words.get(key, 0) + move.words
+    cycles = [0] * ops
+    for (op, level), number in words.items():
+        ports = processor.levels[level].words_per_cycle
+        if ports is not None:
+            cycles[op] = max(cycles[op], math.ceil(number / ports.typical))
+    return cycles
+
+
+def _critical_path(schedule: Schedule, times: list[OpTime]) -> int:
+    """Return when the last op ends if each begins as soon as all that it depends on has ended."""
+    ends: list[int] = []
+    for time, before in zip(times, dependencies(schedule.ops), strict=True):
+        ends.append(time.cycles + max((ends[index] for index in before), default=0))
+    return max(ends, default=0)
+
+
+def _untimed(processor: Processor, others: float) -> tuple[str, ...]:
+    found = [] if others else ["operations other than products"]
+    return (*found, *(f"the ports of {level.name}" for level in processor.levels if level.words_per_cycle is None))
