@@ -18,6 +18,7 @@ from fasim.network import Network
 from fasim.rules import Rule, training_step
 from fasim.schedule import Schedule, StepSettings
 from fasim.schedule.builder import SIGN_OF_ERROR
+from fasim.schedule.lowering import addressable
 from fasim.state import initial_state
 from fasim.training import Epoch, Run, train
 
@@ -173,7 +174,7 @@ def calibrate(
     datapath = replace(_with_formats(start, formats, bits), source=source)
     own: dict[str, Fixed] = {}
     if per_tensor:
-        needed = training_step(network, rule, settings, datapath).tensors
+        needed = addressable(run.schedule, datapath)
         own = _own_formats(datapath, by_table, formats, widths, quantile, needed)
         datapath = replace(datapath, tensors=own)
     training_step(network, rule, settings, datapath)
@@ -289,7 +290,7 @@ def _own_formats(
     formats: dict[str, Fixed],
     widths: dict[str, Fixed],
     quantile: float,
-    needed: dict[str, Any],
+    needed: frozenset[str],
 ) -> dict[str, Fixed]:
     """Return the formats of the tensors that need another one than their table's, their masters among them."""
     own: dict[str, Fixed] = {}

@@ -1,9 +1,9 @@
 """Random streams by name, so that no draw depends on another.
 
-A run's seed gives independent streams for ``init``, ``feedback``, ``shuffle`` and ``validation``: drawing a larger feedback matrix
-never moves the initial weights, and a rule that needs no feedback sees the same shuffles as one that does. Stochastic
-rounding has its own counter-based generator (:mod:`fasim.scalar.philox`); the data split belongs to the data set and
-knows no seed.
+A run's seed gives independent streams for ``init``, ``feedback``, ``shuffle`` and ``validation``: drawing a larger feedback
+matrix never moves the initial weights, and a rule that needs no feedback sees the same shuffles as one that does.
+Stochastic rounding has its own counter-based generator (:mod:`fasim.scalar.philox`); the test set belongs to the data set
+and knows no seed.
 """
 
 from __future__ import annotations

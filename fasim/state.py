@@ -19,6 +19,7 @@ from fasim.rng import check_seed, stream
 from fasim.schedule import Draw, Op, Schedule, Tensor
 from fasim.schedule import ops as kinds
 from fasim.schedule.lowering import MAX_ACCUMULATOR_BITS, RANDOM_BITS
+from fasim.schedule.lowering.exponents import Range, range_of, shift_range
 
 State = dict[str, np.ndarray]
 
@@ -173,6 +174,8 @@ def _applied(schedule: Schedule, what: str, rate: float) -> tuple[np.ndarray, np
                 mantissa, exponent = math.frexp(rate)
                 bits = op.attrs["factor_bits"]
                 factor, shift = math.floor(math.ldexp(mantissa, bits) + 0.5), bits - exponent
+                if factor == 1 << bits:  # the next power of two is nearer
+                    factor, shift = factor >> 1, shift - 1
             case "divide":
                 factor = round(1 / rate)
                 if factor < 1 or abs(factor * rate - 1) > 1e-6:
@@ -181,6 +184,22 @@ def _applied(schedule: Schedule, what: str, rate: float) -> tuple[np.ndarray, np
                     )
         _check_update(schedule, op, where, shift, factor)
     return np.array([shift], np.int64), np.array([factor], np.int64)
+
+
+def _points(op: Op) -> list[str]:
+    """Return the exponents of an update: what stands behind the scalars of its rate."""
+    count = len(op.attrs["signs"])
+    return [value.tensor for value in op.scalars[len(op.scalars) - count :]]
+
+
+def _exponents(schedule: Schedule) -> dict[str, Range]:
+    """Return what each exponent that is chosen in the step can be."""
+    found = {}
+    for op in schedule.find(kinds.EXPONENT):
+        source = schedule[op.reads[0]].format
+        assert source is not None
+        found[op.writes[0].tensor] = range_of(op, source)
+    return found
 
 
 def _text(rate: float) -> str:
@@ -195,9 +214,10 @@ def _check_update(schedule: Schedule, op: Op, where: str, learning_shift: int, f
     random = op.attrs.get("random")
     words = RANDOM_BITS if random is None or random.source == "philox" else random.width
     all_bits = random is None or not random.bits
-    if op.attrs["rounding"] == "STOCH" and op.attrs["kind"] == "subtract" and all_bits and shift > words:
+    _, dropped = shift_range(shift, op.attrs["signs"], _points(op), _exponents(schedule))
+    if op.attrs["rounding"] == "STOCH" and op.attrs["kind"] == "subtract" and all_bits and dropped > words:
         raise ConfigError(
-            f"{where}: {op.site} would round away {shift} "
+            f"{where}: {op.site} would round away {dropped} "
             f"bits, but a random word has {words}; use a larger rate or a master with more fraction bits"
         )
     gradient = schedule[op.reads[1]].format

@@ -9,6 +9,8 @@ from fasim.errors import FormatError
 from fasim.fixedpoint import aliases
 
 MAX_BITS = 62
+# registers of a sum, or products that are added at once: more than any chip has side by side
+MAX_WIDTH = 4096
 ORDERS = ("ascending", "lanes", "tree")
 EXACT = "exact"
 _WHENS = ("end", "every_mac")
@@ -36,7 +38,7 @@ class Acc:
         ``ascending``, ``lanes`` (P registers, added up at the end) or ``tree`` (P products are added exactly, then go to
         the register as one).
     width : int
-        P of lanes and tree.
+        P of lanes and tree, 1 to 4096.
 
     Raises
     ------
@@ -62,7 +64,11 @@ class Acc:
             if rounding == "STOCH":
                 raise FormatError("accumulator: products are rounded by a deterministic mode, not STOCH; use RND")
             object.__setattr__(self, "product_rounding", rounding)
-        if self.when not in _WHENS or self.order not in ORDERS or self.width < 1:
+        if not 1 <= self.width <= MAX_WIDTH:
+            raise FormatError(
+                f"accumulator with {self.order}:{self.width}: write {self.order}:1 to {self.order}:{MAX_WIDTH}"
+            )
+        if self.when not in _WHENS or self.order not in ORDERS:
             raise FormatError(f"accumulator {self}: {_EXAMPLE}")
 
     @property

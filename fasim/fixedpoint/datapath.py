@@ -17,10 +17,13 @@ from fasim.fixedpoint.accumulator import Acc
 from fasim.fixedpoint.cast import Cast
 from fasim.fixedpoint.format import Fixed
 from fasim.fixedpoint.options import Dynamic, Functions, Momentum, RandomSource
+from fasim.fixedpoint.tensor_formats import MOST_BITS, check_format, split_name, table_of
 
 KINDS = ("subtract", "plus_minus_one")
 SUMS = ("forward", "transport", "gradient")
 TABLE_BITS = 16
+# random bits that plus_minus_one compares where [random] names no number
+COMPARED_BITS = 16
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Datapath:
     preact, act, slope, error, delta : Cast
         Pre-activation; entries of the two activation tables (always RND, SAT), and the cast of relu; output error; delta.
     feedback_bits : int or None
-        Bits of an entry of a feedback matrix, 2 to 63; see `feedback_format`. None: `feedback` says the format.
+        Bits of an entry of a feedback matrix, 2 to 32; see `feedback_format`. None: `feedback` says the format.
     accumulator : str
         Of all sums, see `fasim.fixedpoint.accumulator.Acc`; ``exact``: they keep every bit.
     feedback : Fixed or None
@@ -72,7 +75,7 @@ class Datapath:
     divide : str
         What sums are divided by before the cast of the pre-activation, such as ``256 * fan_in``; empty: nothing.
     target : float
-        The output's target for the labelled class.
+        The output's target for the labelled class; not 0, which is that of the others.
     rate : str
         ``shift``, ``multiply:<bits>``, ``divide`` or ``none:<bits>``: how the learning rate is applied.
     kind : str
@@ -139,37 +142,61 @@ class Datapath:
                     f"[{table}] names {cast.rounding}, {cast.overflow}, but its table is built "
                     "once with RND, SAT: write these"
                 )
-        negative: dict[str, Fixed | None] = {
-            "weight": self.weight.format,
-            "master": self.master,
-            "bias": self.bias,
-            "preact": self.preact.format,
-            "error": self.error.format,
-            "delta": self.delta.format,
-            "signal": None if self.signal is None else self.signal.format,
-            "gradient": None if self.gradient is None else self.gradient.format,
-            "norm": self.norm,
-            "feedback": self.feedback,
-        }
-        for table, fmt in negative.items():
-            if fmt is not None and not fmt.signed:
-                raise FormatError(f"[{table}] {fmt} holds no negative numbers: use a signed format")
+        if not math.isfinite(self.target) or not 0 < abs(self.target) < 2.0**MOST_BITS:
+            raise FormatError(
+                f"[error] target = {self.target}: write a number other than 0, the target of the other classes, and within "
+                f"+-2^{MOST_BITS}"
+            )
+        self._check_formats()
         if self.weight_range not in ("", "init"):
             raise FormatError(f'[weight] range = {self.weight_range!r}: write range = "init", or leave it out')
         if "gradient" in self.dynamic and self.gradient is None or "signal" in self.dynamic and self.signal is None:
             raise FormatError("[dynamic] names gradient or signal, which have no table: write [gradient] or [signal] too")
 
+    def _check_formats(self) -> None:
+        """Refuse formats that their class cannot have, and names in [tensors] for which no table stands."""
+        entries: dict[str, Fixed | Cast | None] = {
+            "input": self.input,
+            "weight": self.weight,
+            "master": self.master,
+            "bias": self.bias,
+            "preact": self.preact,
+            "act": self.act,
+            "slope": self.slope,
+            "error": self.error,
+            "delta": self.delta,
+            "signal": self.signal,
+            "gradient": self.gradient,
+            "norm": self.norm,
+            "momentum": None if self.momentum is None else self.momentum.cast,
+            "feedback": self.feedback,
+        }
+        for table, entry in entries.items():
+            if entry is not None:
+                check_format(f"[{table}]", table, entry.format if isinstance(entry, Cast) else entry)
+        for name, fmt in self.tensors.items():
+            table = table_of(name)
+            check_format(f"[tensors] {name!r}", table, fmt)
+            if split_name(name)[0] == "master.feedback" and self.feedback_master_bits is None:
+                raise FormatError(
+                    f"[tensors] {name!r}: feedback has no master; write master_bits in [feedback], or leave it out"
+                )
+            if entries[table] is None and table != "feedback":
+                raise FormatError(
+                    f"[tensors] {name!r} needs the table [{table}] with a format; write it, or leave this out"
+                )
+
     def _check_feedback(self) -> None:
         bits = self.feedback_bits
         if (bits is None) == (self.feedback is None):
             raise FormatError("[feedback] needs either bits or format")
-        if bits is not None and (type(bits) is not int or not 2 <= bits <= 63):
-            raise FormatError(f"[feedback] bits = {bits!r}: write 2 to 63")
+        if bits is not None and (type(bits) is not int or not 2 <= bits <= MOST_BITS):
+            raise FormatError(f"[feedback] bits = {bits!r}: write 2 to {MOST_BITS}")
         own = bits if self.feedback is None else self.feedback.bits
         assert own is not None
-        if self.feedback_master_bits is not None and not own <= self.feedback_master_bits <= 63:
+        if self.feedback_master_bits is not None and not own <= self.feedback_master_bits <= MOST_BITS:
             raise FormatError(
-                f"[feedback] master_bits = {self.feedback_master_bits!r}: write {own} (those of the copy) to 63"
+                f"[feedback] master_bits = {self.feedback_master_bits!r}: write {own} (those of the copy) to {MOST_BITS}"
             )
 
     def _check_update(self) -> None:
@@ -181,6 +208,12 @@ class Datapath:
             raise FormatError(unknown_name("kind of update", self.kind, KINDS))
         if self.kind == "plus_minus_one" and name != "shift":
             raise FormatError('kind = "plus_minus_one" shifts: write rate = "shift"')
+        random = self.random
+        if self.kind == "plus_minus_one" and random.source == "lfsr" and (random.bits or COMPARED_BITS) > random.width:
+            raise FormatError(
+                f'kind = "plus_minus_one" compares {COMPARED_BITS} random bits, but a word of the lfsr has {random.width}: '
+                f"write bits = 1 to {random.width} in [random], or a wider lfsr"
+            )
         if name == "divide" and (self.update_rounding.startswith(("STOCH", "JAM"))):
             raise FormatError(f'rate = "divide" cannot round by {self.update_rounding}: use TRN_ZERO or RND')
 
@@ -193,10 +226,6 @@ class Datapath:
                 raise FormatError(f"accumulators: a gradient is summed sample by sample, but {text!r} names {acc.order}")
             acc = replace(acc, order="ascending", width=1)
         return acc
-
-    def with_name(self, cast: Cast, tensor: str) -> Cast:
-        """Return a cast with the format that [tensors] gives this tensor, or as it is."""
-        return replace(cast, format=self.tensors[tensor]) if tensor in self.tensors else cast
 
     def master_format(self, weight: Fixed) -> Fixed | None:
         """Return the format of the master of a weight; with the range of the initial weights it has the weight's range."""
@@ -216,7 +245,8 @@ class Datapath:
         Parameters
         ----------
         path : str or Path
-            The file; ``datapaths/s8.toml`` beside this module is an example with comments.
+            The file; ``datapaths/s8.toml`` beside this module is an example with comments. Files of tables that it names
+            are looked for from its folder.
 
         Returns
         -------
@@ -230,15 +260,25 @@ class Datapath:
         from fasim.fixedpoint import document  # document.py builds datapaths, so it imports this module
 
         try:
-            return document.from_document(toml.read_document(toml.load_text(path)))
+            return document.from_document(toml.read_document(toml.load_text(path)), Path(path).parent)
         except FormatError as error:
             raise FormatError(f"datapath {path}: {error}") from None
 
     def to_toml(self) -> str:
-        """Return the text of a TOML file that `from_toml` reads back as an equal datapath."""
+        """Return the text of a TOML file that `from_toml` reads back as an equal datapath.
+
+        Files of tables stand there by their path and, in a comment, by a checksum: the text is the same only if what they
+        hold is.
+
+        Raises
+        ------
+        FormatError
+            If such a file cannot be read.
+        """
         from fasim.fixedpoint import document  # document.py builds datapaths, so it imports this module
 
-        return toml.write_document(document.to_document(self))
+        sums = [f"# CRC-32 {tables.checksum(path):08x}: {path!r}\n" for path in self.functions.files]
+        return toml.write_document(document.to_document(self)) + "".join(sums)
 
     def feedback_format(self, bound: float) -> Fixed:
         """Return the format of a feedback matrix with entries in ``[-bound, bound]``.

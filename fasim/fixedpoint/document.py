@@ -78,7 +78,7 @@ def to_document(datapath: Datapath) -> dict[str, Any]:
         "dynamic": dict(datapath.dynamic),
         toml.TENSORS: dict(datapath.tensors),
         "random": _changed(datapath.random, RandomSource()),
-        "functions": _changed(datapath.functions, Functions()),
+        "functions": _changed(datapath.functions.beside(Path()), Functions()),
     }
     document |= {table: cast(getattr(datapath, table)) for table in toml.CASTS}
     document["preact"] |= _given(divide=datapath.divide)
@@ -107,8 +107,11 @@ def _changed(options: RandomSource | Functions, default: RandomSource | Function
     return {key: value for key, value in vars(options).items() if value != getattr(default, key)}
 
 
-def from_document(document: dict[str, Any]) -> Datapath:
-    """Return the datapath of the tables that `fasim.fixedpoint.toml.read_document` has read."""
+def from_document(document: dict[str, Any], folder: Path | None = None) -> Datapath:
+    """Return the datapath of the tables that `fasim.fixedpoint.toml.read_document` has read.
+
+    Files of tables are looked for from `folder`, by default from where the process runs.
+    """
 
     def fixed(table: str, key: str = "format") -> Fixed:
         with at(table):
@@ -126,6 +129,9 @@ def from_document(document: dict[str, Any]) -> Datapath:
         with at(table):
             given = document.get(table, {})
             return make(**(given | {"taps": tuple(given["taps"])} if "taps" in given else given))
+
+    def functions(**given: Any) -> Functions:  # noqa: ANN401
+        return Functions(**given) if folder is None else Functions(**given).beside(folder)
 
     def number(text: str) -> float:
         try:
@@ -161,7 +167,7 @@ def from_document(document: dict[str, Any]) -> Datapath:
         norm=fixed("norm") if "norm" in document else None,
         momentum=momentum,
         random=of_class("random", RandomSource),
-        functions=of_class("functions", Functions),
+        functions=of_class("functions", functions),
         dynamic=dynamic,
         tensors=tensors,
         weight_range=document["weight"].get("range", ""),

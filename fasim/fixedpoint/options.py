@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from pathlib import Path
+from typing import Any
 
 from fasim.errors import FormatError, unknown_name
 from fasim.fixedpoint.cast import Cast
@@ -91,16 +93,32 @@ class Functions:
         """Refuse unknown names."""
         for what, given, known in (("slope", self.slope, SLOPES), ("relu", self.relu, RELUS)):
             if given not in known:
-                raise FormatError(f"[functions] {unknown_name(what, given, known)}")
+                raise FormatError(unknown_name(what, given, known))
         for name in ("tanh", "sigmoid"):
             form, file = getattr(self, name), getattr(self, f"{name}_slope")
             if (form in FORMS) == bool(file):
                 raise FormatError(
-                    f"[functions] {name} = {form!r}, {name}_slope = {file!r}: {', '.join(FORMS)} stand alone, a file "
+                    f"{name} = {form!r}, {name}_slope = {file!r}: {', '.join(FORMS)} stand alone, a file "
                     "of act needs one of the slope"
                 )
         if not 0 <= self.softmax_bits <= MAX_SOFTMAX_BITS:
-            raise FormatError(f"[functions] softmax_bits = {self.softmax_bits}: 0 to {MAX_SOFTMAX_BITS} are possible")
+            raise FormatError(f"softmax_bits = {self.softmax_bits}: 0 to {MAX_SOFTMAX_BITS} are possible")
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Files of tables, each once."""
+        return tuple(dict.fromkeys(vars(self)[name] for name in self._names_of_files()))
+
+    def beside(self, folder: Path) -> Functions:
+        """Return the same with the paths of files absolute, those that are relative being looked for from a folder."""
+        found: dict[str, Any] = {
+            name: str((folder / Path(vars(self)[name]).expanduser()).absolute()) for name in self._names_of_files()
+        }
+        return replace(self, **found)
+
+    def _names_of_files(self) -> list[str]:
+        forms = [name for name in ("tanh", "sigmoid") if getattr(self, name) not in FORMS]
+        return [name for form in forms for name in (form, f"{form}_slope")]
 
     def of(self, function: str, what: str) -> str:
         """Return the form (or the file) of ``act`` or ``slope`` of a function."""

@@ -6,6 +6,7 @@ import decimal
 import functools
 import math
 import re
+import zlib
 from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
@@ -162,15 +163,30 @@ def _build(function: str, kind: str, preact: Fixed, fmt: Fixed, form: str) -> ND
     return _kept([min(max(entry, fmt.lo), fmt.hi) for entry in entries], fmt.dtype)
 
 
-def _from_file(path: str, preact: Fixed, lo: int, hi: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return the raw entries of a file; read anew each time, as it may have been changed."""
+def checksum(path: str) -> int:
+    """Return the CRC-32 of what a file of a table holds now.
+
+    Raises
+    ------
+    FormatError
+        If it cannot be read.
+    """
+    return zlib.crc32(_text(path).encode())
+
+
+def _text(path: str) -> str:
     try:
-        lines = Path(path).expanduser().read_text(encoding="utf-8").splitlines()
+        return Path(path).expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "no text"
         raise FormatError(
             f"table {path!r} cannot be read: {reason}; give a file of whole numbers, or {', '.join(FORMS)}"
         ) from None
+
+
+def _from_file(path: str, preact: Fixed, lo: int, hi: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return the raw entries of a file; read anew each time, as it may have been changed."""
+    lines = _text(path).splitlines()
     codes = preact.hi - preact.lo + 1
     if len(lines) != codes:
         raise FormatError(f"table {path} has {len(lines)} lines: preact {preact} needs {codes}, one entry for each code")

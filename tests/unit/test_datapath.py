@@ -246,7 +246,7 @@ def test_missing_file(tmp_path):
         ('"RND"', '"RNDCONV"', r"\[weight\] unknown rounding 'RNDCONV'.*mean 'RND_CONV'"),
         ('"SAT"', '"SATURATE"', r"\[weight\] unknown overflow 'SATURATE'"),
         ('[update]\nrounding = "RND"', '[update]\nrounding = "X"', r"\[update\] unknown rounding"),
-        ("bits = 8", "bits = 1", r"\[feedback\] bits = 1: write 2 to 63"),
+        ("bits = 8", "bits = 1", r"\[feedback\] bits = 1: write 2 to 32"),
         ("bits = 8", "bits = 8.0", r"\[feedback\] bits = 8\.0: write it as a whole number"),
         ("bits = 8", "bits = true", r"\[feedback\] bits = True: write it as a whole number"),
         ("[act]", "[act", "no TOML"),

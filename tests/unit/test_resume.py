@@ -11,14 +11,34 @@ import pytest
 from fasim import checkpoint
 from fasim.data import load
 from fasim.errors import ConfigError, DataError
-from fasim.fixedpoint import load_datapath
+from fasim.export.start import from_checkpoint
+from fasim.fixedpoint import Cast, Fixed, load_datapath
+from fasim.fixedpoint.options import Dynamic, Functions, Momentum, RandomSource
 from fasim.network import Network
 from fasim.plan import Plan
 from fasim.schedule import StepSettings
+from fasim.state import initial_state
 from fasim.training import TrainingInterruptedError, train
 
 NET = Network.parse("64-12-10")
+S8 = load_datapath("s8")
+WIDE = Cast(Fixed(20, 12), "RND", "SAT")
+VELOCITY = {"momentum": Momentum(WIDE, "115/128")}
+REGISTER = RandomSource("lfsr", width=24, taps=(24, 23, 22, 17), shifts=3, bits=12, half=True)
+RANDOM = {"update_rounding": "STOCH", "preact": replace(S8.preact, rounding="STOCH"), "random": REGISTER}
+EXPONENTS = {name: Dynamic.parse(text) for name, text in (("error", "keep nearest:1"), ("delta", "discard"))}
+CHOSEN = {"dynamic": EXPONENTS | {"gradient": Dynamic.parse("keep")}, "gradient": WIDE}
+
+
+def fixed(**entries):
+    return replace(S8, name="mine", **entries)
+
+
 CASES = {
+    "fixed point, momentum": {"datapath": fixed(**VELOCITY), "settings": StepSettings(optimizer="momentum")},
+    "fixed point, a shift register": {"datapath": fixed(**RANDOM)},
+    "fixed point, exponents from the data": {"datapath": fixed(**CHOSEN)},
+    "fixed point, masters of feedback that learns": {"datapath": fixed(**RANDOM, **CHOSEN), "rule": "kp"},
     "momentum, batch norm, dropout": {
         "network": replace(NET, batch_norm=True, dropout=0.3, input_dropout=0.1),
         "settings": StepSettings(optimizer="momentum"),
@@ -134,6 +154,53 @@ def test_a_datapath_file_that_was_changed_is_refused(data, tmp_path):
     changed = replace(mine, delta=replace(mine.delta, rounding="TRN"))
     with pytest.raises(ConfigError, match="other datapath than given"):
         start(data, epochs=1, folder=tmp_path, datapath=changed, resume=True)
+
+
+def test_a_table_that_was_changed_is_refused(data, tmp_path):
+    """The datapath names its tables by their files: what these hold belongs to the run."""
+    files = [tmp_path / name for name in ("act.txt", "slope.txt")]
+    for file in files:
+        file.write_text("7\n" * 1024)
+    given = {"datapath": fixed(functions=Functions(tanh=str(files[0]), tanh_slope=str(files[1])))}
+    start(data, epochs=1, folder=tmp_path, **given)
+    assert len(start(data, epochs=2, folder=tmp_path, resume=True, **given).epochs) == 2
+    assert from_checkpoint(tmp_path, needs_data=False).epoch == 2
+    for file in files:
+        before = file.read_text()
+        file.write_text("7\n" * 1023 + "6\n")
+        with pytest.raises(ConfigError, match="other datapath than given"):
+            start(data, epochs=3, folder=tmp_path, resume=True, **given)
+        with pytest.raises(ConfigError, match="other datapath than these"):
+            from_checkpoint(tmp_path, needs_data=False)
+        file.write_text(before)
+    assert from_checkpoint(tmp_path, needs_data=False).epoch == 2
+
+
+LAYERED = Network.parse("64-6-5-10")
+
+
+@pytest.mark.parametrize("rule", ["dfa", "kp"])
+def test_last_batch_freezing_and_stages_are_the_same_everywhere(rule, data):
+    """Masters, copies, feedback and counts: interpreter and compiled loops, on one thread and on two."""
+    few = replace(
+        data, x_train=data.x_train[:45], y_train=data.y_train[:45], x_test=data.x_test[:20], y_test=data.y_test[:20]
+    )
+    plan = Plan(last_batch="keep", stages="hidden:2,output:3,all:9", feedback_rate=2.0**-5)
+    settings = StepSettings(batch_size=8, freeze="2", optimizer="momentum")
+    given = {"network": LAYERED, "rule": rule, "epochs": 2, "plan": plan, "settings": settings, "learning_rate": 2.0**-5}
+    given["datapath"] = fixed(**VELOCITY, **RANDOM)
+    runs = [
+        start(few, **given, backend=name, threads=threads) for name, threads in (("reference", 1), ("cpu", 1), ("cpu", 2))
+    ]
+    assert {"master.1", "master.3"} <= runs[0].state.keys()
+    assert rule != "kp" or "master.feedback.2" in runs[0].state
+    for run in runs[1:]:
+        assert run.state.keys() == runs[0].state.keys()
+        assert [name for name in run.state if not np.array_equal(run.state[name], runs[0].state[name])] == []
+        assert run.trace == runs[0].trace
+    first = initial_state(LAYERED, runs[0].schedule, 3)
+    assert np.array_equal(first["weight.2"], runs[0].state["weight.2"])
+    assert not np.array_equal(first["master.1"], runs[0].state["master.1"])
 
 
 def test_a_run_is_resumed_only_in_a_folder(data):

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from fasim.fixedpoint.datapath import Datapath
 from fasim.fixedpoint.format import Fixed
+from fasim.fixedpoint.tensor_formats import split_name
 from fasim.schedule import ops as kinds
 from fasim.schedule.emitter import FEEDBACK_RATE, LEARNING_RATE
 from fasim.schedule.lowering.base import MAX_ACCUMULATOR_BITS, RANDOM_BITS
@@ -19,19 +20,10 @@ from fasim.schedule.lowering.forward import Forward
 from fasim.schedule.lowering.update import SCALARS, Update
 from fasim.schedule.values import Op, Schedule, Tensor
 
-__all__ = ["MAX_ACCUMULATOR_BITS", "RANDOM_BITS", "lower"]
+__all__ = ["MAX_ACCUMULATOR_BITS", "RANDOM_BITS", "addressable", "lower"]
 
 # what a user asked for, by the op that first meets it; other ops are named as they are
 IN_WORDS = {kinds.SQUARED_NORM: "clipping of the norm", kinds.RESCALE: "clipping of the norm"}
-
-
-WITHOUT_LAYER = ("output", "error")
-TENSOR_KINDS = (
-    *WITHOUT_LAYER,
-    *("weight", "master", "bias", "feedback", "feedback_above", "feedback_below", "feedback_in", "feedback_out"),
-    *("preact", "normal", "normed", "act", "map", "dropped", "slope", "signal", "direct", "delta", "delta_normed"),
-    *("direct_delta", "score", "guess", "local_error", "gain", "shift", "gradient", "velocity"),
-)
 
 
 def lower(schedule: Schedule, datapath: Datapath) -> Schedule:
@@ -49,9 +41,8 @@ def lower(schedule: Schedule, datapath: Datapath) -> Schedule:
         For what has no fixed-point form (mean reduction, RMSprop, Adam, clipping of the norm), what the datapath has no
         table for, or an accumulator that needs more than 63 bits.
     """
-    pass_ = _Lowering(schedule, datapath)
-    for op in schedule.ops:
-        pass_.lower_op(op)
+    pass_ = _lowered(schedule, datapath)
+    pass_.check_asked()
     used = {value.tensor for op in pass_.ops for value in (*op.reads, *op.writes, *op.scalars)}
     used |= {pass_.tensors[name].view for name in used if name in pass_.tensors}
     return replace(
@@ -61,6 +52,30 @@ def lower(schedule: Schedule, datapath: Datapath) -> Schedule:
         datapath=datapath.name,
         tables=pass_.tables,
     )
+
+
+def addressable(schedule: Schedule, datapath: Datapath) -> frozenset[str]:
+    """Return the tensors of a step to which [tensors] of this datapath can give formats of their own.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        In float.
+    datapath : Datapath
+
+    Raises
+    ------
+    FormatError
+        As `lower`.
+    """
+    return frozenset(_lowered(schedule, datapath).asked)
+
+
+def _lowered(schedule: Schedule, datapath: Datapath) -> _Lowering:
+    pass_ = _Lowering(schedule, datapath)
+    for op in schedule.ops:
+        pass_.lower_op(op)
+    return pass_
 
 
 class _Lowering(Forward, Error, Update):
@@ -112,16 +127,24 @@ class _Lowering(Forward, Error, Update):
         }
 
     def _check_names(self) -> None:
-        """Refuse [tensors] of a kind or a layer that there is not; another rule may have what this one lacks."""
+        """Refuse [tensors] of a layer that there is not; another rule may have what this one lacks."""
         last = max(op.layer for op in self.schedule.ops)
         for name in self.datapath.tensors:
-            root, _, layer = name.removeprefix("clean.").partition(".")
-            if name.startswith("master.feedback."):
-                root, layer = "feedback", name.removeprefix("master.feedback.")
-            if root not in TENSOR_KINDS or (layer if root in WITHOUT_LAYER else not layer.isdecimal() or int(layer) > last):
+            kind, layer = split_name(name)
+            # the signal at the inputs is that of the fast gradient sign method
+            first = 0 if kind == "signal" else 1
+            if layer.isdecimal() and not first <= int(layer) <= last:
                 raise self.refuse(
-                    f"[tensors] {name!r} is no tensor of {self.schedule.network}: write a kind such as preact or weight, "
-                    f"a dot and a layer up to {last}; or {', '.join(WITHOUT_LAYER)}"
+                    f"[tensors] {name!r} is no tensor of {self.schedule.network}: write a layer of 1 to {last}"
+                )
+
+    def check_asked(self) -> None:
+        """Refuse [tensors] of a tensor that is there but cannot have a format of its own here."""
+        for name in self.datapath.tensors:
+            if name not in self.asked and (name in self.schedule.tensors or name in self.tensors):
+                raise self.refuse(
+                    f"[tensors] {name!r} has no format of its own on {self.schedule.network}: it follows from the "
+                    "tensor that it is made of; give that one the format, or leave it out"
                 )
 
     def lower_op(self, op: Op) -> None:

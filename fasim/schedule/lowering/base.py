@@ -14,6 +14,7 @@ from fasim.fixedpoint.datapath import Datapath
 from fasim.fixedpoint.format import Fixed
 from fasim.fixedpoint.options import Dynamic
 from fasim.schedule import ops as kinds
+from fasim.schedule.lowering.exponents import Range, range_of, shift_range
 from fasim.schedule.values import Op, Points, Schedule, Tensor, Value
 
 MAX_ACCUMULATOR_BITS = 63
@@ -31,6 +32,10 @@ class Lowering:
         self.tables: dict[str, np.ndarray] = {}
         # the pre-activation from which each activation came: tables of slopes are addressed by it
         self.before: dict[str, Value] = {}
+        # what the exponents that are chosen in the step can be
+        self.exponents: dict[str, Range] = {}
+        # the tensors that have been asked whether [tensors] gives them a format
+        self.asked: set[str] = set()
 
     # --- formats ---------------------------------------------------------------------------------------------------
 
@@ -43,6 +48,11 @@ class Lowering:
         fmt = self.tensors[value.tensor].format
         assert fmt is not None, value
         return fmt
+
+    def own_format(self, name: str, fmt: Fixed) -> Fixed:
+        """Return the format that [tensors] gives a tensor, or that of its class."""
+        self.asked.add(name)
+        return self.datapath.tensors.get(name, fmt)
 
     def points(self, value: Value) -> Points:
         """Return the exponents, chosen in the step, that add to the fraction bits of a value."""
@@ -209,12 +219,17 @@ class Lowering:
     def cast(self, source: Value, target: Value, cast: Cast, op: Op, cls: str, *, divisor: int = 1) -> None:
         """Emit the cast into a tensor of a class, with an exponent from the data where the datapath says so."""
         site = target.tensor
-        cast = self.datapath.with_name(cast, site)
+        cast = replace(cast, format=self.own_format(site, cast.format))
         dynamic = self.datapath.dynamic.get(cls)
         if dynamic is None:
             self.set_format(target, cast.format)
             self.requant(source, target, cast, op, site, divisor=divisor)
             return
+        if divisor > 1:
+            raise self.refuse(
+                f"{site} divides by {divisor} and cannot choose its exponent from the data; divide by a power of two, or "
+                f"leave {cls} out of [dynamic]"
+            )
         self._keep_whole(source, f"at {site}")
         exponent = self._exponent(source, cast.format.bits, dynamic, op, site)
         if dynamic.scale == "keep":
@@ -236,6 +251,7 @@ class Lowering:
         self.tensors[exponent.tensor] = Tensor(exponent.tensor, "scalar", "", (), "register", Fixed(8, 0))
         attrs = {"bits": bits - 1 - dynamic.headroom, "nearest": dynamic.nearest}
         self.ops.append(Op(kinds.EXPONENT, (source,), (exponent,), op.phase, op.layer, attrs))
+        self.exponents[exponent.tensor] = range_of(self.ops[-1], self.fixed(source))
         return exponent
 
     def requant(
@@ -266,6 +282,8 @@ class Lowering:
                 )
             if cast.rounding.startswith(("STOCH", "JAM")):
                 raise self.refuse(f"{site} divides by {divisor} and cannot round by {cast.rounding}; use TRN_ZERO or RND")
+            what = f"{site} brings {self.fixed(source)} to {into.frac} fraction bits before it divides by {divisor}"
+            self.width(what, magnitude(self.fixed(source)) << -shift, 0)
             attrs["divisor"] = divisor
         if scalars:
             attrs["signs"] = tuple(signs)
@@ -275,7 +293,9 @@ class Lowering:
         self, source: Value, target: Value, attrs: dict[str, Any], scalars: tuple[Value, ...], op: Op, site: str, group: str
     ) -> None:
         if attrs["rounding"] == "STOCH":
-            self.check_random(site, attrs["shift"] if not scalars else self.fixed(source).bits, self.fixed(target))
+            names = [value.tensor for value in scalars]
+            _, dropped = shift_range(attrs["shift"], attrs.get("signs", ()), names, self.exponents)
+            self.check_random(site, dropped, self.fixed(target))
             if not self.datapath.random.plain:
                 attrs["random"] = self.datapath.random
         self.ops.append(Op(kinds.REQUANT, (source,), (target,), op.phase, op.layer, attrs, scalars, site=site, group=group))
@@ -286,7 +306,7 @@ class Lowering:
         words = RANDOM_BITS if random.source == "philox" else random.width
         if not random.bits and dropped > words:
             raise self.refuse(
-                f"{site} would round away {dropped} bits at random, but a random word has "
+                f"{site} would round away up to {dropped} bits at random, but a random word has "
                 f"{words}; give {fmt} more fraction bits or another rounding"
             )
 

@@ -27,7 +27,7 @@ class Error(Lowering):
             )
         one = math.floor(math.ldexp(self.datapath.target, fmt.frac) + 0.5)
         if not one:
-            raise self.refuse(f"act {fmt} cannot hold the target {self.datapath.target}; give it frac >= 0")
+            raise self.refuse(f"act {fmt} cannot hold the target {self.datapath.target}; give it more fraction bits")
         difference = self.register(
             f"difference.{out.tensor}", out, self.width("error", magnitude(fmt) + abs(one), fmt.frac)
         )
@@ -157,7 +157,8 @@ class Error(Lowering):
     def norm_back(self, op: Op) -> None:
         """Lower NORM_BACK: means and a shift for each channel, cast in one op."""
         delta, normal, _, gain = op.reads
-        out, cast = op.writes[0], self.datapath.with_name(self.datapath.delta, op.writes[0].tensor)
+        out, cast = op.writes[0], self.datapath.delta
+        cast = replace(cast, format=self.own_format(out.tensor, cast.format))
         if "delta" in self.datapath.dynamic:
             raise self.refuse(
                 "batch normalisation of a delta with an exponent of its own has no form; leave it out of [dynamic]"

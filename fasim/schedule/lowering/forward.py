@@ -6,18 +6,21 @@ import math
 import re
 from dataclasses import replace
 
+from fasim.errors import FormatError
 from fasim.fixedpoint import tables
 from fasim.fixedpoint.cast import Cast
 from fasim.fixedpoint.datapath import TABLE_BITS, fitting
 from fasim.fixedpoint.format import Fixed
 from fasim.fixedpoint.options import FORMS
 from fasim.schedule import ops as kinds
-from fasim.schedule.lowering.base import Lowering, magnitude
+from fasim.schedule.lowering.base import MAX_ACCUMULATOR_BITS, Lowering, magnitude
 from fasim.schedule.values import Op, Tensor, Value
 
 # bits of a slope that divides: PocketNN's largest is 127
 INVERSE_SLOPE = Fixed(8, 0, signed=False)
 SIGN_OF_ERROR = "sign"
+# of a number in [preact] divide
+MOST_DIGITS = 18
 # more fraction bits of running statistics, so that steps of 1/8 do not get lost
 RUNNING_BITS = 8
 
@@ -55,9 +58,9 @@ class Forward(Lowering):
                 fmt = data.bias
             case "feedback" if fmt is None:
                 assert tensor.bound is not None
-                fmt = data.feedback_format(tensor.bound)
-        if tensor.name in data.tensors:
-            fmt = data.tensors[tensor.name]
+                fmt = self.own_format(tensor.view or tensor.name, data.feedback_format(tensor.bound))
+        if tensor.cls in ("weight", "bias") and fmt is not None:
+            fmt = self.own_format(tensor.name, fmt)
         return replace(tensor, format=fmt, encoding=encoding)
 
     def forward_sum(self, op: Op) -> None:
@@ -86,10 +89,18 @@ class Forward(Lowering):
                 result *= fan_in
             elif factor == "wage":
                 result *= 2 ** max(0, round(math.log2(0.75 / math.sqrt(6 / fan_in))))
-            elif factor.isdecimal() and int(factor):
+            elif factor.isdecimal() and len(factor) <= MOST_DIGITS and int(factor):
                 result *= int(factor)
             else:
-                raise self.refuse(f"[preact] divide = {self.datapath.divide!r}: write whole numbers, fan_in, wage and *")
+                raise self.refuse(
+                    f"[preact] divide = {self.datapath.divide!r}: write whole numbers of 1 to {MOST_DIGITS} digits, "
+                    "fan_in, wage and *"
+                )
+        if result.bit_length() >= MAX_ACCUMULATOR_BITS:
+            raise self.refuse(
+                f"[preact] divide = {self.datapath.divide!r} has {result.bit_length()} bits, more than any sum; divide by "
+                f"less than 2^{MAX_ACCUMULATOR_BITS - 1}"
+            )
         return result
 
     def activate(self, op: Op) -> None:
@@ -114,7 +125,12 @@ class Forward(Lowering):
                 else:
                     self.cast(preact, out, self.datapath.act, op, "act")
             case _:
-                self._look_up(op, preact, "act", self.fixed(out))
+                self._look_up(op, preact, "act", self._of_table(out))
+
+    def _of_table(self, out: Value) -> Fixed:
+        """Return the format of what a table gives."""
+        self.set_format(out, self.own_format(out.tensor, self.fixed(out)))
+        return self.fixed(out)
 
     def _keep_point(self, op: Op, preact: Value, out: Value) -> None:
         """Let an activation stand where its pre-activation does: there is nothing to cast."""
@@ -126,7 +142,7 @@ class Forward(Lowering):
         exact = op.reads[0]
         score = f"{exact.tensor}.cast"
         self.tensors[score] = replace(self.tensors[exact.tensor], name=score, cls="preact")
-        self.set_format(Value(score), self.datapath.preact.format)
+        self.set_format(Value(score), self.own_format(exact.tensor, self.datapath.preact.format))
         self.requant(exact, Value(score), self.datapath.preact, op, exact.tensor)
         return Value(score)
 
@@ -146,11 +162,14 @@ class Forward(Lowering):
                 f"activation {function} has no fixed-point form; use {', '.join(tables.FUNCTIONS)}, relu or softmax"
             )
         form = functions.of(function, what)
-        if what == "slope" and functions.slope == "divide":
-            entries = tables.inverse_slope_table(function, addressed, form)
-        else:
-            build = tables.act_table if what == "act" else tables.slope_table
-            entries = build(function, addressed, fmt, form)
+        try:
+            if what == "slope" and functions.slope == "divide":
+                entries = tables.inverse_slope_table(function, addressed, form)
+            else:
+                build = tables.act_table if what == "act" else tables.slope_table
+                entries = build(function, addressed, fmt, form)
+        except FormatError as error:
+            raise self.refuse(str(error)) from None
         name = f"table.{what}.{function}.{addressed}.{fmt}"
         self.tensors[name] = Tensor(name, "table", "T", entries.shape, "table", fmt)
         self.tables[name] = entries
@@ -161,7 +180,7 @@ class Forward(Lowering):
     def _softmax(self, op: Op, preact: Value, out: Value) -> None:
         fmt, bits = self.fixed(preact), self.datapath.functions.softmax_bits
         into = self.datapath.act.format if self.tensors[out.tensor].cls == "error" else self.fixed(out)
-        into = self.datapath.tensors.get(out.tensor, into)
+        into = self.own_format(out.tensor, into)
         if not 0 <= into.frac <= 24 or fmt.bits > 40:
             raise self.refuse(
                 f"softmax of {fmt} into {into}: give the act 0 to 24 fraction bits and the preact at most 40 bits"
@@ -190,10 +209,11 @@ class Forward(Lowering):
             clipped = self.datapath.functions.relu == "clipped"
             self.ops.append(replace(op, attrs=op.attrs | {"highest": self.fixed(act).hi + (not clipped)}))
             return
-        fmt = self.fixed(out)
         if self.datapath.functions.slope == "divide":
             self.set_format(out, INVERSE_SLOPE)
             fmt = INVERSE_SLOPE
+        else:
+            fmt = self._of_table(out)
         self._look_up(op, self.before[act.tensor], "slope", fmt)
 
     # --- between layers --------------------------------------------------------------------------------------------
@@ -282,7 +302,7 @@ class Forward(Lowering):
         # statistics and the way back hold sums of two numbers' products over all rows, times two
         self.width(f"layer {op.layer} {op.kind} over {rows} rows of {fmt}", 4 * magnitude(fmt) ** 2 * rows, 2 * fmt.frac)
         for value in (gain, shift):
-            self.set_format(value, data.tensors.get(value.tensor, data.norm))
+            self.set_format(value, self.own_format(value.tensor, data.norm))
         self.set_format(mean, Fixed(fmt.bits + RUNNING_BITS, fmt.frac + RUNNING_BITS))
         squares = self.width("running variance", magnitude(fmt) ** 2 << (RUNNING_BITS + 2), 2 * fmt.frac + RUNNING_BITS)
         self.set_format(var, squares)

@@ -110,7 +110,7 @@ class Update(Lowering):
         target, into = parameter, own
         if master is not None:
             name = f"master.{'feedback.' if group == 'feedback' else ''}{op.layer}"
-            into = data.tensors.get(name, master)
+            into = self.own_format(name, master)
             model = self.tensors[parameter.tensor]
             self.tensors[name] = replace(model, name=name, cls="master", format=into)
             target = Value(name)
@@ -182,7 +182,7 @@ class Update(Lowering):
             raise self.refuse(
                 "momentum of a gradient with an exponent of its own has no form; leave gradient out of [dynamic]"
             )
-        fmt, other = momentum.cast.format, self.fixed(gradient)
+        fmt, other = self.own_format(velocity.tensor, momentum.cast.format), self.fixed(gradient)
         self.set_format(velocity, fmt)
         frac = max(fmt.frac + momentum.bits, other.frac)
         shifts = {"velocity_shift": frac - fmt.frac - momentum.bits, "gradient_shift": frac - other.frac}
