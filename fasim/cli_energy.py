@@ -11,13 +11,14 @@ import click
 from fasim import cli_options as have
 from fasim import cli_read as read
 from fasim.cli_groups import Command, option, options
-from fasim.errors import DataError, ProcessorError
+from fasim.errors import ConfigError, DataError, ProcessorError
 
 if TYPE_CHECKING:
     from fasim.energy import CostOptions
 
 COST = "Hardware"
 FILES = "Files"
+UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 ENERGY_OPTIONS = options(
     have.ONE_STEP,
     have.PROCESSOR,
@@ -33,6 +34,12 @@ ENERGY_OPTIONS = options(
     option(COST, "--skip", default="none", help="Products with zeros that are not made: none, weights, acts, both."),
     option(COST, "--densities", metavar="RUN", help="Take the share of zeros from a run's folder (train --trace)."),
     option(COST, "--dram", default="", help="Technology of external memory.", show_default="first of the processor"),
+    option(
+        COST,
+        "--sram",
+        help="Size of the SRAM, such as 64KiB; energies by its root.",
+        show_default="the processor's",
+    ),
     have.JSON,
     option(FILES, "--csv", "csv_file", help="Write all lines of the estimate to this file."),
     option(FILES, "--plot", "plot_file", help="Write stacked bars of both rules to this PNG."),
@@ -96,7 +103,16 @@ def _options(given: dict[str, Any]) -> CostOptions:
 
     densities = _densities(Path(given["densities"]).expanduser()) if given["densities"] else {}
     names = ("padding", "transpose", "gradients", "skip", "dram")
-    return CostOptions(densities=densities, **{name: given[name] for name in names})
+    sram = _bytes(given["sram"]) if given["sram"] else 0
+    return CostOptions(densities=densities, sram_bytes=sram, **{name: given[name] for name in names})
+
+
+def _bytes(text: str) -> int:
+    """Read ``65536``, ``64KiB`` or ``1MiB``."""
+    number, unit = next(((text.removesuffix(name), size) for name, size in UNITS.items() if text.endswith(name)), (text, 1))
+    if not (number.isascii() and number.isdigit() and int(number)):
+        raise ConfigError(f"--sram {text!r}: write a whole number of bytes, at least 1, such as 65536, 64KiB or 1MiB")
+    return int(number) * unit
 
 
 def _densities(folder: Path) -> dict[str, float]:

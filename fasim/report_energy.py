@@ -9,6 +9,7 @@ from dataclasses import asdict
 from rich.table import Table
 
 from fasim.energy import CHOICES, CostOptions, Estimate, Processor
+from fasim.energy.estimate import as_chosen
 from fasim.energy.timing import Timing
 from fasim.report import kibibytes, picojoules
 from fasim.schedule import PHASES
@@ -133,13 +134,22 @@ def facts(estimate: Estimate) -> list[str]:
 
 
 def option_lines(estimate: Estimate, processor: Processor) -> list[str]:
-    """Return every choice that was made, each with its default, and the sources of the processor's numbers."""
+    """Return every choice that was made, each with its default, and the sources of the processor's numbers.
+
+    Parameters
+    ----------
+    estimate : Estimate
+    processor : Processor
+        As it was loaded, with all technologies.
+    """
     options, default = estimate.options, CostOptions()
-    dram = [memory.technology for memory in estimate.memories if memory.external]
+    chosen = as_chosen(processor, options)
     choices = {name: (getattr(options, name), getattr(default, name)) for name in CHOICES}
     choices |= {"order": (estimate.order, "eager"), "fuse": (estimate.fuse, "none")}
-    if dram:
-        choices["dram"] = (dram[0], next(iter(processor.technologies["dram"])))
+    for name, (technology,) in chosen.technologies.items():
+        choices[name] = (technology, processor.technologies[name][0])
+    if options.sram_bytes:
+        choices["sram"] = (kibibytes(options.sram_bytes), "the processor's")
     texts = [
         f"{name} {given}" + ("" if given == usual else f" (default {usual})") for name, (given, usual) in choices.items()
     ]
@@ -147,8 +157,8 @@ def option_lines(estimate: Estimate, processor: Processor) -> list[str]:
         texts.append(f"measured densities of {len(options.densities)} tensors")
     sources = dict.fromkeys(
         f"{name}: {constant.source} [{constant.kind}]"
-        for name in processor.prices
-        if (constant := processor.constant(name)) is not None
+        for name in chosen.prices
+        if (constant := chosen.constant(name)) is not None
     )
     return [f"options: {', '.join(texts)}", "sources:", *(f"  {source}" for source in sources)]
 

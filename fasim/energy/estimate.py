@@ -227,7 +227,7 @@ def estimate(
         datapath = load_datapath(datapath)
     if not isinstance(processor, Processor):
         processor = load_processor(processor)
-    processor = processor.with_dram(options.dram)
+    processor = as_chosen(processor, options)
 
     def step_of(name: str | Rule) -> Schedule:
         return training_step(network, name, settings, datapath, order_by=order_by, fuse_by=fuse_by)
@@ -293,7 +293,19 @@ def time_training(schedule: Schedule, processor: Processor, options: CostOptions
     Timing or None
         None where the processor states nothing of its speed.
     """
-    return _Bill(schedule, processor.with_dram(options.dram), options).timing
+    return _Bill(schedule, as_chosen(processor, options), options).timing
+
+
+def as_chosen(processor: Processor, options: CostOptions) -> Processor:
+    """Return the processor with the memories that the options choose.
+
+    Raises
+    ------
+    ConfigError
+        If it has no such memory.
+    """
+    chosen = processor.with_dram(options.dram)
+    return chosen.with_capacity("sram", options.sram_bytes) if options.sram_bytes else chosen
 
 
 class _Bill:

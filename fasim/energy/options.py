@@ -39,6 +39,8 @@ class CostOptions:
         Share of numbers other than 0 by tensor name, 0 to 1.
     dram : str
         Technology of the external memory; empty: the first that the processor names.
+    sram_bytes : int
+        Size of the memory named ``sram``, its energies by the root of the size; 0: that of the processor.
 
     Raises
     ------
@@ -52,6 +54,7 @@ class CostOptions:
     skip: str = "none"
     densities: Mapping[str, float] = field(default_factory=dict)
     dram: str = ""
+    sram_bytes: int = 0
 
     def __post_init__(self) -> None:
         for name, known in CHOICES.items():
@@ -60,6 +63,8 @@ class CostOptions:
         for name, density in self.densities.items():
             if not 0 <= density <= 1:
                 raise ConfigError(f"density of {name} is {density}: the share of numbers other than 0 lies between 0 and 1")
+        if self.sram_bytes < 0:
+            raise ConfigError(f"sram of {self.sram_bytes} bytes: at least 1 is needed; 0 keeps that of the processor")
         if self.densities and self.skip == "none":
             raise ConfigError("densities are given, and skip none makes no use of them; say --skip acts, weights or both")
 

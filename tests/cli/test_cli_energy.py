@@ -102,6 +102,13 @@ def test_every_option_is_printed_with_its_default_and_every_source():
     assert "[published]" in result.output
 
 
+def test_another_size_of_sram():
+    result = invoke("energy", "--net", "784-100-10", "--datapath", "s8", "--sram", "64KiB")
+    assert result.exit_code == 0, result.output
+    assert "sram 64 KiB (default the processor's)" in result.output
+    assert "times the root of 65536 bytes for 1048576" in result.output
+
+
 def test_versus_another_rule():
     result = invoke("energy", "--net", "20-10x8-4", "--rule", "dfa", "--vs", "fa", "--batch-size", "1")
     assert "ratio to fa: " in result.output
@@ -145,6 +152,8 @@ def test_measured_densities_of_a_run(tmp_path):
         (("--transpose", "fre"), "unknown transpose 'fre'"),
         (("--skip", "acts", "--densities", "nowhere"), "no trace.jsonl is there; give the folder of a run"),
         (("--dram", "lpddr9"), "did you mean 'lpddr4'"),
+        (("--sram", "64kB"), "write a whole number of bytes, at least 1, such as 65536, 64KiB"),
+        (("--sram", "0"), "write a whole number of bytes, at least 1"),
         (("--vs", "backprop"), "unknown rule 'backprop'"),
         (("--fuse", "defered"), "did you mean 'deferred'"),
         (("--csv", "no/such/folder/x.csv"), "x.csv"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from fasim.energy import CostOptions, count, estimate, load_processor
@@ -164,3 +166,33 @@ def test_external_memory_is_named_and_chosen():
     assert energies["hbm2"] < energies["lpddr4"] < energies["gddr5"] < energies["ddr3"]
     with pytest.raises(ConfigError, match="unknown dram of generic_45nm 'lpddr9'.*did you mean 'lpddr4'"):
         estimate(MLP, "bp", options=CostOptions(dram="lpddr9"))
+
+
+@pytest.mark.parametrize("name", ["generic_45nm", "generic_28nm", "systolic_16x16"])
+def test_energy_of_an_access_grows_with_the_memory(name):
+    """By the root of its size; and a memory further out costs more for a bit than one nearer to the arithmetic."""
+    processor = load_processor(name).with_dram("")
+    for end in ("read", "write"):
+        per_bit = [getattr(level, end).typical / level.word_bits for level in processor.levels]
+        assert per_bit == sorted(per_bit)
+        sizes = (1 << 12, 1 << 16, 1 << 20, 1 << 24)
+        energies = [processor.with_capacity("sram", size).constant(f"sram.{end}") for size in sizes]
+        for narrow, wide in itertools.pairwise(energies):
+            assert wide.typical == pytest.approx(4 * narrow.typical)
+            assert (wide.low, wide.high) == pytest.approx((4 * narrow.low, 4 * narrow.high))
+            assert wide.kind == "derived"
+
+
+def test_less_sram_is_cheaper_until_it_overflows():
+    """784-100-10 in 8 bits: 240 KB of weights and masters, 80 KB of weights."""
+    energies = {}
+    for size in (32 << 10, 128 << 10, 512 << 10, 8 << 20):
+        options = CostOptions(sram_bytes=size)
+        result = estimate("784-100-10", "dfa", "s8", settings=StepSettings(1), options=options)
+        energies[size] = result.energy_pj_per_sample.typical
+        assert bool(result.external_bytes) is (size < 300 << 10)
+    assert energies[512 << 10] == min(energies.values())
+    with pytest.raises(ConfigError, match="sram of -1 bytes"):
+        CostOptions(sram_bytes=-1)
+    with pytest.raises(ConfigError, match="unknown memory of mcu_pulp 'sram': there are l1, l2"):
+        load_processor("mcu_pulp").with_capacity("sram", 1024)
