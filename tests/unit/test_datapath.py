@@ -11,6 +11,9 @@ import pytest
 from fasim.errors import FormatError
 from fasim.fixedpoint import Cast, Datapath, Fixed, load_datapath, names
 from fasim.fixedpoint.tables import act_table, slope_table
+from fasim.network import Network
+from fasim.rules import training_step
+from fasim.schedule import StepSettings
 
 RND_SAT = ("RND", "SAT")
 
@@ -122,6 +125,16 @@ def test_feedback_format(s8, bound, frac):
 def test_feedback_bound_must_be_a_size(s8, bound):
     with pytest.raises(FormatError, match="finite and above 0"):
         s8.feedback_format(bound)
+
+
+@pytest.mark.parametrize(("rule", "fracs"), [("dfa", (8, 16)), ("kp", (7, 14)), ("dkp", (7, 14))])
+def test_feedback_that_learns_has_room_for_weights(rule, fracs):
+    """Drawn within 0.31, it grows to the range of the weights, 1 in s8 and 2 in s16."""
+    found = []
+    for name in ("s8", "s16"):
+        schedule = training_step(Network.parse("64-32-10"), rule, StepSettings(4), load_datapath(name))
+        found.append(schedule["feedback.1"].format.frac)
+    assert tuple(found) == fracs
 
 
 FUNCTIONS = {

@@ -58,10 +58,19 @@ class Forward(Lowering):
                 fmt = data.bias
             case "feedback" if fmt is None:
                 assert tensor.bound is not None
+                if self.learns(tensor) and not data.weight_range:
+                    # it comes to be as large as the weights
+                    weight = data.weight.format
+                    tensor = replace(tensor, bound=max(tensor.bound, 2.0 ** (weight.bits - 1 - weight.frac)))
                 fmt = self.own_format(tensor.view or tensor.name, data.feedback_format(tensor.bound))
         if tensor.cls in ("weight", "bias") and fmt is not None:
             fmt = self.own_format(tensor.name, fmt)
         return replace(tensor, format=fmt, encoding=encoding)
+
+    def learns(self, tensor: Tensor) -> bool:
+        """Tell whether a feedback matrix is updated."""
+        updates = self.schedule.find(kinds.UPDATE)
+        return any(op.attrs["group"] == "feedback" and op.reads[0].tensor == tensor.name for op in updates)
 
     def forward_sum(self, op: Op) -> None:
         """Lower DENSE and CONV: the accumulator, then the cast of the pre-activation."""
