@@ -218,7 +218,7 @@ MUTANTS = (
         "a datapath without biases adds some",
         "fasim/backends/cpu_sums.py",
         "np.zeros(o.schedule[op.reads[1]].shape[0], np.int8)",
-        "np.ones(o.schedule[op.reads[1]].shape[0], np.int8)",
+        "np.full(o.schedule[op.reads[1]].shape[0], 127, np.int8)",
         trained("no_bias"),
     ),
     Mutant(

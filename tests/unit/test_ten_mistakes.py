@@ -187,8 +187,8 @@ def test_mistake_5_the_order_of_additions_is_part_of_the_result() -> None:
     assert register([-100, 50, 100], "8 SAT every_mac")[0] == [[50]]
     # 100 + 100 in one register, which saturates, -100 + 0 in the other
     assert register([100, -100, 100, 0], "8 SAT every_mac lanes:2")[0] == [[27]]
-    # (100 + 0), then (100 - 50), whose sum alone is brought into range
-    assert register([100, 0, 100, -50], "8 SAT every_mac tree:2") == ([[127]], Counts(1, 0))
+    # 100 + 100 - 100, whose sum alone is brought into range
+    assert register([100, 100, -100, 0], "8 SAT every_mac tree:3") == ([[100]], Counts(0, 0))
     # register 1 comes before register 2: 100 + 100 saturates, then -100; not 100 - 100 + 100
     assert register([100, 100, -100], "8 SAT every_mac lanes:3")[0] == [[27]]
 
@@ -246,6 +246,7 @@ def test_mistake_8_the_lowest_number_has_no_negative() -> None:
     for overflow, expected in (("SAT", 127), ("SAT_SYM", 127), ("WRAP", -128), ("SAT_ZERO", 0)):
         assert matmul([[-128]], [[-128]], fmt, fmt, out=Cast(fmt, "RND", overflow))[0].tolist() == [[expected]]
     assert requantize([-128, -127], BYTE, BYTE, "RND", "SAT").tolist() == [-128, -127]
+    assert requantize([-256, -254, -300], Fixed(10, 1), BYTE, "RND", "SAT").tolist() == [-128, -127, -128]
     low, counts = requantize([-128, -127], BYTE, BYTE, "RND", "SAT_SYM", return_counts=True)
     assert low.tolist() == [-127, -127]
     assert counts == Counts(1, 0)
