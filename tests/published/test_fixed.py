@@ -28,7 +28,7 @@ def test_pocketnn_ends_where_its_own_code_does():
     assert all(95.5 <= accuracy <= 97.0 for accuracy in accuracies)
 
 
-@pytest.mark.parametrize("rule", ["bp", "dfa", "sdfa", "drtp", "lafs", "shallow"])
+@pytest.mark.parametrize("rule", ["bp", "dfa", "sdfa", "drtp", "kp", "lafs", "shallow"])
 @pytest.mark.parametrize("datapath", ["s16", "s8"])
 def test_sixteen_and_eight_bits_keep_the_accuracy(rule, datapath):
     """Paired by seed, against float32 from the same draws."""

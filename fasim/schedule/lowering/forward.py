@@ -57,12 +57,14 @@ class Forward(Lowering):
             case "bias":
                 fmt = data.bias
             case "feedback" if fmt is None:
-                assert tensor.bound is not None
+                bound = tensor.bound
+                assert bound is not None
                 if self.learns(tensor) and not data.weight_range:
                     # it comes to be as large as the weights
                     weight = data.weight.format
-                    tensor = replace(tensor, bound=max(tensor.bound, 2.0 ** (weight.bits - 1 - weight.frac)))
-                fmt = self.own_format(tensor.view or tensor.name, data.feedback_format(tensor.bound))
+                    bound = max(bound, 2.0 ** (weight.bits - 1 - weight.frac))
+                    tensor = replace(tensor, bound=bound)
+                fmt = self.own_format(tensor.view or tensor.name, data.feedback_format(bound))
         if tensor.cls in ("weight", "bias") and fmt is not None:
             fmt = self.own_format(tensor.name, fmt)
         return replace(tensor, format=fmt, encoding=encoding)
