@@ -18,7 +18,15 @@ from fasim.plan import Plan
 from fasim.rng import check_seed
 from fasim.rules import training_step
 from fasim.schedule import StepSettings
-from fasim.target import Target, check_target, hold_out, ratio_to_baseline, reached_figures, samples_to_target
+from fasim.target import (
+    Target,
+    check_target,
+    hold_out,
+    ratio_range,
+    ratio_to_baseline,
+    reached_figures,
+    samples_to_target,
+)
 from fasim.training import Epoch, Run, train
 
 DEFAULT_RULES = ("bp", "fa", "dfa", "sdfa", "drtp")
@@ -84,7 +92,8 @@ class Row:
         }
         if self.target is not None:
             samples = [samples_to_target(run.points, self.target.accuracy) for run in self.runs]
-            row |= reached_figures(samples, self.energy.energy_pj_per_sample)
+            size = self.energy.batch_size
+            row |= reached_figures(samples, self.energy.energy_pj_per_sample, self.target.steps_between(size) * size)
         return row
 
     def curve(self) -> list[dict[str, object]]:
@@ -156,7 +165,9 @@ class Comparison:
             }
             baselines = {row["datapath"]: row for row in rows if row["rule"] == self.rows[0].energy.versus}
             for row in rows:
-                row["energy_to_target_ratio_to_bp"] = ratio_to_baseline(row, baselines.get(row["datapath"]))
+                baseline = baselines.get(row["datapath"])
+                row["energy_to_target_ratio_to_bp"] = ratio_to_baseline(row, baseline)
+                row["energy_to_target_ratio_to_bp_range"] = ratio_range(row, baseline)
         return content | {"rows": rows}
 
 

@@ -179,14 +179,25 @@ def _target_cells(row: dict[str, Any]) -> list[str]:
     if "target_reached" not in row:
         return []
     energy, ends = row["energy_pj_to_target"]["typical"], row["energy_pj_to_target_range"].values()
-    ratio = row["energy_to_target_ratio_to_bp"]
     spread = " .. ".join("never" if end is None else picojoules(end) for end in ends)
     return [
         NOT_REACHED if energy is None else picojoules(energy),
         f"{row['target_reached']} of {len(row['seeds'])}",
         spread if row["target_reached"] else "-",
-        "-" if ratio["typical"] is None else f"{ratio['typical']:.2f} ({ratio['low']:.2f}..{ratio['high']:.2f})",
+        _target_ratio(row),
     ]
+
+
+def _target_ratio(row: dict[str, Any]) -> str:
+    """Return the ratio of the medians, and how far it differs from seed to seed: more than over the constants."""
+    ratio = row["energy_to_target_ratio_to_bp"]["typical"]
+    if ratio is None:
+        return "-"
+    if len(row["seeds"]) == 1:
+        return f"{ratio:.2f} (1 seed)"
+    ends = row["energy_to_target_ratio_to_bp_range"]
+    smallest, largest = ("never" if ends[end] is None else f"{ends[end]:.2f}" for end in ("smallest", "largest"))
+    return f"{ratio:.2f} (seeds {smallest}..{largest})"
 
 
 def _target_note(comparison: Comparison, rows: list[dict[str, Any]]) -> str:
@@ -196,9 +207,20 @@ def _target_note(comparison: Comparison, rows: list[dict[str, Any]]) -> str:
         f"second of two evaluations in a row that hold it, on the {100 * target['validation']:g} % of the training set "
         f"that is held out, every {target['evaluate_every']:,} samples"
     )
+    resolutions = [row["target_resolution"] for row in rows if row["target_resolution"] is not None]
+    if resolutions:
+        text += (
+            f"; its ratio: of the medians, and from seed to seed; one evaluation step is {_shares(resolutions)} of a median"
+        )
     if any(row["energy_pj_to_target"]["typical"] is None and row["target_reached"] for row in rows):
         text += "; a seed that does not reach it counts as infinite in the median"
     return text
+
+
+def _shares(numbers: list[float]) -> str:
+    """Return ``5 %`` or ``5 .. 9 %``."""
+    ends = dict.fromkeys(f"{100 * number:.2g}" for number in (min(numbers), max(numbers)))
+    return " .. ".join(ends) + " %"
 
 
 def _mean(mean: float | None, deviation: float | None, unit: int, digits: int) -> str:

@@ -114,11 +114,15 @@ def time_table(timing: Timing, batch_size: int) -> Table:
         per_sample = cycles / batch_size
         seconds = [f"{1e6 * per_sample / timing.clock_hz:.3g} us"] if timing.clock_hz else []
         table.add_row(name, f"{cycles:,}", f"{per_sample:,.0f}", *seconds)
-    table.caption = (
-        f"utilisation {100 * timing.utilisation:.1f} %; cycles that wait for memory: {timing.memory_bound_cycles:,}"
-    )
+    notes = [
+        f"utilisation {100 * timing.utilisation:.1f} %",
+        f"cycles that wait for memory: {timing.memory_bound_cycles:,}",
+    ]
+    if timing.fastest_cycles < timing.slowest_cycles:
+        notes.append(f"serial {timing.fastest_cycles:,} to {timing.slowest_cycles:,} at the ends of what is stated")
     if timing.untimed:
-        table.caption += f"; not stated, and taken as no time: {', '.join(timing.untimed)}"
+        notes.append(f"not stated, and taken as no time: {', '.join(timing.untimed)}")
+    table.caption = "; ".join(notes)
     return table
 
 
@@ -133,7 +137,7 @@ def facts(estimate: Estimate) -> list[str]:
     ]
 
 
-def option_lines(estimate: Estimate, processor: Processor) -> list[str]:
+def option_lines(estimate: Estimate, processor: Processor, versus_options: CostOptions | None = None) -> list[str]:
     """Return every choice that was made, each with its default, and the sources of the processor's numbers.
 
     Parameters
@@ -141,6 +145,8 @@ def option_lines(estimate: Estimate, processor: Processor) -> list[str]:
     estimate : Estimate
     processor : Processor
         As it was loaded, with all technologies.
+    versus_options : CostOptions, optional
+        Of the rule that ratios are taken to, if they are others.
     """
     options, default = estimate.options, CostOptions()
     chosen = as_chosen(processor, options)
@@ -155,6 +161,8 @@ def option_lines(estimate: Estimate, processor: Processor) -> list[str]:
     ]
     if options.densities:
         texts.append(f"measured densities of {len(options.densities)} tensors")
+        if versus_options is not None and estimate.versus != estimate.rule:
+            texts.append(f"of {estimate.versus} {len(versus_options.densities)}")
     sources = dict.fromkeys(
         f"{name}: {constant.source} [{constant.kind}]"
         for name in chosen.prices

@@ -210,7 +210,7 @@ def samples_to_target(points: Sequence[Point], accuracy: float) -> int | None:
     return None
 
 
-def reached_figures(samples: Sequence[int | None], energy: Interval) -> dict[str, Any]:
+def reached_figures(samples: Sequence[int | None], energy: Interval, every: int) -> dict[str, Any]:
     """Return what several seeds needed, for JSON.
 
     A seed that has not reached the target counts as one that needs infinitely much; None stands for infinite.
@@ -221,13 +221,15 @@ def reached_figures(samples: Sequence[int | None], energy: Interval) -> dict[str
         Of each seed, see :func:`samples_to_target`.
     energy : Interval
         Energy per training sample, pJ.
+    every : int
+        Training samples between two evaluations.
 
     Returns
     -------
     dict
         ``target_reached``, the number of seeds that did; ``samples_to_target`` of each seed; ``energy_pj_to_target``, the
         median over the seeds at low, typical and high constants; ``energy_pj_to_target_range``, smallest and largest of the
-        seeds at typical constants.
+        seeds at typical constants; ``target_resolution``, `every` as a share of the median of the samples.
     """
     numbers = [math.inf if one is None else one for one in samples]
     middle = median(numbers)
@@ -239,6 +241,7 @@ def reached_figures(samples: Sequence[int | None], energy: Interval) -> dict[str
             "smallest": _finite(min(numbers) * energy.typical),
             "largest": _finite(max(numbers) * energy.typical),
         },
+        "target_resolution": every / middle if math.isfinite(middle) else None,
     }
 
 
@@ -261,6 +264,36 @@ def ratio_to_baseline(row: Mapping[str, Any], baseline: Mapping[str, Any] | None
     if not math.isfinite(own) or not math.isfinite(other):
         return dict.fromkeys(ENDS)
     return {end: own / other * row["energy_ratio_to_bp"][end] for end in ENDS}
+
+
+def ratio_range(row: Mapping[str, Any], baseline: Mapping[str, Any] | None) -> dict[str, float | None]:
+    """Return the smallest and the largest, over the seeds, of the ratio that :func:`ratio_to_baseline` takes of medians.
+
+    ``ratio of a seed = its samples / the baseline's with the same seed * ratio of the energies per sample``, at typical
+    constants: paired, since both start from the same draws and share their validation split. A seed with which only the row
+    misses the target has an infinite ratio, for which None stands; one with which only the baseline does has 0; one with
+    which both do says nothing.
+
+    Parameters
+    ----------
+    row, baseline : mapping
+        Rows of a comparison as dicts.
+
+    Returns
+    -------
+    dict
+        ``smallest`` and ``largest``; both None without a baseline over the same seeds, or if no seed says anything.
+    """
+    ratios: list[float] = []
+    if baseline is not None and row["seeds"] == baseline["seeds"]:
+        for own, other in zip(row["samples_to_target"], baseline["samples_to_target"], strict=True):
+            if own is not None or other is not None:
+                samples = math.inf if own is None else 0.0 if other is None else own / other
+                ratios.append(samples * row["energy_ratio_to_bp"]["typical"])
+    return {
+        "smallest": _finite(min(ratios, default=math.inf)),
+        "largest": _finite(max(ratios, default=math.inf)),
+    }
 
 
 def _kept(data: Data, target: Target) -> int:

@@ -80,6 +80,18 @@ class Constant:
             raise ProcessorError(f"{what} is {given} {self.unit}: one whole number, 1 or above, is needed")
         return int(self.typical)
 
+    def positive(self, what: str) -> None:
+        """Refuse a speed that would stand still; `what` names it in the refusal.
+
+        Raises
+        ------
+        ProcessorError
+            If its low end is 0.
+        """
+        if not self.low > 0:
+            given = f"{self.low}" if self.low == self.high else f"{self.low} to {self.high}"
+            raise ProcessorError(f"{what} is {given} {self.unit}: more than 0 is needed; leave it out if it is not known")
+
 
 def read_constant(what: str, entries: object, unit: str) -> Constant:
     """Return the constant of a TOML table: low, typical, high (or ``value`` for all three), unit, source, kind.

@@ -188,6 +188,7 @@ def estimate(
     order_by: str = "eager",
     fuse_by: str = "none",
     versus: str | Rule = BASELINE,
+    versus_options: CostOptions | None = None,
 ) -> Estimate:
     """Estimate energy and memory of a rule's training step.
 
@@ -210,6 +211,8 @@ def estimate(
         See :func:`fasim.rules.training_step`.
     versus : str or Rule
         The rule that ratios are taken to.
+    versus_options : CostOptions, optional
+        What the hardware does for that rule, such as zeros measured in a run of its own; the same, if left out.
 
     Returns
     -------
@@ -233,7 +236,7 @@ def estimate(
         return training_step(network, name, settings, datapath, order_by=order_by, fuse_by=fuse_by)
 
     bill = _Bill(step_of(rule), processor, options)
-    base = _Bill(step_of(versus), processor, options)
+    base = _Bill(step_of(versus), processor, options if versus_options is None else versus_options)
     schedule, counts = bill.schedule, bill.counts
     low, _, high = processor.ends(bill.paid + base.paid)
     if not base.paid @ low > 0:
@@ -316,12 +319,12 @@ class _Bill:
         self.counts = count(schedule, options=options)
         self.places: dict[str, Place] = {}
         if processor.levels:
-            self.places = allocate(schedule, processor, options)
+            self.places = allocate(schedule, self.counts.traffic, processor, options)
         self.moves = moves(schedule, self.counts.traffic, self.places, processor) if processor.levels else []
         self.paid = self.prices.operations(self.counts.operations) + self.prices.moves(self.moves)
         self.timing = time_step(schedule, self.counts, self.moves, processor)
         # how many bytes the choices of the hardware add to what the schedule says
-        self.copies_bytes = sum(needed_bytes(schedule, options).values()) - sum(
+        self.copies_bytes = sum(needed_bytes(schedule, processor, options).values()) - sum(
             peak_bytes(schedule, cls, gradients=options.gradients) for cls in CLASSES if cls != "table"
         )
 

@@ -101,18 +101,16 @@ def _tables(what: str, entries: object) -> list[dict[str, Any]]:
 
 
 def _level(entries: dict[str, Any]) -> Level:
-    name = entries.get("name")
-    what = f"level {name}"
+    what = f"level {entries.get('name')}"
     try:
         check_keys("key", entries, ("name", "capacity", "word"), optional=_OPTIONAL_KEYS)
     except ProcessorError as error:
         raise ProcessorError(f"{what}: {error}") from None
-    constants = {
+    constants: dict[str, Any] = {
         key: read_constant(f"{what}: {key}", entries[key], unit) for key, unit in _LEVEL_UNITS.items() if key in entries
     }
-    return Level(
-        str(name), **constants, technology=str(entries.get("technology", "")), external=bool(entries.get("external", False))
-    )
+    others = {key: entries[key] for key in ("name", "technology", "external") if key in entries}
+    return Level(**others, **constants)
 
 
 def _claim(entries: dict[str, Any]) -> Claim:

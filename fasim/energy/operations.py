@@ -59,7 +59,7 @@ from fasim.energy import operations_fixed as fixed
 from fasim.energy.operations_fixed import ADD, CMP, DIV, LUT, MAC, MUL, RNG_BITS, SHIFT, STOCHASTIC_WORD_BITS
 from fasim.energy.options import DEFAULTS, CostOptions
 from fasim.energy.products import products
-from fasim.energy.traffic import elements_read
+from fasim.energy.traffic import elements_read, rows_moved
 from fasim.errors import ScheduleError
 from fasim.schedule import Op, Schedule, Tensor, Value
 from fasim.schedule import ops as kinds
@@ -108,6 +108,7 @@ class Counter:
 
     def __init__(self, schedule: Schedule, options: CostOptions = DEFAULTS) -> None:
         self.schedule, self.options = schedule, options
+        self.rows_moved = rows_moved(schedule, options)
         rank_one = {op.writes[0] for op in schedule.find(kinds.GRAD) if not op.attrs.get("materialised", True)}
         # the parameter that each gradient which is never materialised goes straight into
         self.target: dict[Value, Tensor] = {
@@ -124,8 +125,13 @@ class Counter:
         """
         op = self.schedule.ops[index]
         float32 = self.schedule[op.writes[0]].format is None
-        rows = itertools.chain(self._rows(op), self._generated(op))
-        return [Operations(index, op.phase, op.layer, *row, float32) for row in rows if row[1]]
+        rows, share = itertools.chain(self._rows(op), self._generated(op)), self.rows_moved(op)
+        place = index, op.phase, op.layer
+        return [
+            Operations(*place, kind, round(share * number), bits_a, bits_b, accumulator, float32)
+            for kind, number, bits_a, bits_b, accumulator in rows
+            if round(share * number)
+        ]
 
     def _generated(self, op: Op) -> Iterator[_Row]:
         """Count the random bits of the matrices that no memory holds."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fasim.errors import ConfigError, unknown_name
+from fasim.schedule.defer import PREVIOUS
 
 CHOICES = {
     "padding": ("count", "skip"),
@@ -79,8 +80,8 @@ class CostOptions:
         return self.skip in ("weights", "both")
 
     def density(self, tensor: str) -> float:
-        """Return the share of a tensor's numbers that are not 0."""
-        return self.densities.get(tensor, 1.0)
+        """Return the share of a tensor's numbers that are not 0; what a step before has kept is as dense as it was then."""
+        return self.densities.get(tensor.removesuffix(PREVIOUS), 1.0)
 
 
 DEFAULTS = CostOptions()

@@ -27,13 +27,16 @@ class Ports:
         Elements read, by index of the op and name of the tensor.
     sums : tuple of Transfer
         Unfinished sums, written and read.
+    sums_bytes : float
+        Most bytes of unfinished sums of one product.
     """
 
     elements: dict[tuple[int, str], int]
     sums: tuple[Transfer, ...]
+    sums_bytes: float
 
 
-NONE = Ports({}, ())
+NONE = Ports({}, (), 0.0)
 
 
 def array_of(processor: Processor) -> Array | None:
@@ -61,6 +64,7 @@ def ports(schedule: Schedule, array: Array | None) -> Ports:
         return NONE
     elements: dict[tuple[int, str], int] = {}
     sums: list[Transfer] = []
+    sums_bytes = 0.0
     for gemm in gemms(schedule):
         op = schedule.ops[gemm.op]
         moved = accesses(gemm, array)
@@ -71,4 +75,5 @@ def ports(schedule: Schedule, array: Array | None) -> Ports:
         waiting, out = moved.reads_o, schedule[op.writes[0]]
         place = (gemm.op, op.phase, op.layer, "accumulator", f"sums.{out.name}")
         sums += [Transfer(*place, write, waiting, out.bits) for write in (True, False) if waiting]
-    return Ports(elements, tuple(sums))
+        sums_bytes = max(sums_bytes, gemm.m * gemm.n * out.bits / 8 if waiting else 0.0)
+    return Ports(elements, tuple(sums), sums_bytes)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fasim.energy.constant import Constant
+from fasim.energy.systolic import DATAFLOWS
 from fasim.errors import ConfigError, ProcessorError, unknown_name
 
 # What operations cost, with units; fasim/energy/price.py says what each is paid for.
@@ -37,10 +38,12 @@ TIMING_CONSTANTS = {
     "macs_per_cycle_forward": "MAC/cycle",
     "macs_per_cycle_error": "MAC/cycle",
     "macs_per_cycle_gradient": "MAC/cycle",
-    "operations_per_cycle": "operations/cycle",
+    "elements_per_cycle": "elements/cycle",
 }
 
-DATAFLOWS = ("ws", "os", "is")
+# What another chip's memory is called, and what no memory may be: tables of energy by memory have a line of this name.
+EXTERNAL = "dram"
+RESERVED = "operations"
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Level:
     Parameters
     ----------
     name : str
-        ``registers``, ``sram``, ``dram`` and the like.
+        ``registers``, ``sram``, ``dram`` and the like; letters, digits and ``_``.
     capacity, word : Constant
         Bytes of all of it, bits of one access.
     read, write : Constant or None
@@ -58,9 +61,14 @@ class Level:
     words_per_cycle : Constant or None
         Words that its ports bring in a cycle; None: unknown, and no limit.
     technology : str
-        One of several that the processor may have, such as ``lpddr4``; empty: there is no choice.
+        Of an external memory, such as ``lpddr4``: one of several that the processor may have; empty on the chip.
     external : bool
-        Whether it is another chip.
+        Whether it is another chip; it is then called ``dram``.
+
+    Raises
+    ------
+    ProcessorError
+        If the name, the technology or `external` is none, or size or word are no whole numbers.
     """
 
     name: str
@@ -71,6 +79,28 @@ class Level:
     words_per_cycle: Constant | None = None
     technology: str = ""
     external: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a memory that nothing could be put into, or whose name would stand for something else."""
+        if not (isinstance(self.name, str) and self.name.isidentifier() and self.name != RESERVED):
+            raise ProcessorError(
+                f"level {self.name!r}: give it a name of letters, digits and _, other than {RESERVED}, such as sram"
+            )
+        if not isinstance(self.external, bool):
+            raise ProcessorError(f"level {self.name}: external = {self.external!r}: write true or false, without quotes")
+        if self.external != (self.name == EXTERNAL):
+            raise ProcessorError(
+                f"level {self.name}: external = {str(self.external).lower()}: an external memory is called {EXTERNAL}, and "
+                "no other is; rename it"
+            )
+        if not isinstance(self.technology, str) or bool(self.technology.strip()) != self.external:
+            raise ProcessorError(
+                f"level {self.name}: technology = {self.technology!r}: an external memory needs the name of one, such as "
+                "lpddr4, and a memory on the chip has none"
+            )
+        _ = self.capacity_bytes, self.word_bits
+        if self.words_per_cycle is not None:
+            self.words_per_cycle.positive(f"{self.name}.words_per_cycle")
 
     @property
     def capacity_bytes(self) -> int:
@@ -160,7 +190,10 @@ class Processor:
         for name in self.timing:
             if name not in TIMING_CONSTANTS:
                 raise ProcessorError(unknown_name("timing constant", name, TIMING_CONSTANTS))
+        for name, speed in self.timing.items():
+            speed.positive(f"timing.{name}")
         self._check_array()
+        self._check_names()
         on_chip: dict[str, Constant | None] = dict(self.constants)
         on_chip |= {f"{level.name}.{end}": getattr(level, end) for level in self._on_chip for end in ("read", "write")}
         for name, constant in on_chip.items():
@@ -171,8 +204,17 @@ class Processor:
                     f"{name} is a number for {constant.node_nm} nm in a processor of {self.node_nm} nm: tables of "
                     "different nodes are not mixed; scale it and call it derived"
                 )
+
+    def _check_names(self) -> None:
+        seen = set()
         for level in self.levels:
-            _ = level.capacity_bytes, level.word_bits
+            full = f"{level.technology} {level.name}".strip()
+            if full in seen:
+                raise ProcessorError(
+                    f"two levels are called {full}: give each a name of its own; only external memories share one, each "
+                    "with another technology"
+                )
+            seen.add(full)
 
     def _check_array(self) -> None:
         if self.dataflow and self.dataflow not in DATAFLOWS:

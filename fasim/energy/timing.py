@@ -2,8 +2,10 @@
 
 An op takes as long as the slower of its arithmetic and its memory::
 
-    matrix product   on an array: the closed forms of fasim.energy.systolic; else MAC / macs_per_cycle of its phase
-    all others       operations / operations_per_cycle      (random bits and tables' reads come along)
+    matrix product   on an array: the closed forms of fasim.energy.systolic; else products / macs_per_cycle of its phase;
+                     additions where an operand is a sign take as long as products
+    sparse products  on an array: products / elements_per_cycle; else as a matrix product
+    all others       elements / elements_per_cycle: a lane shifts, rounds and limits a number in one pass
     memory           words / words_per_cycle, of each memory that states its ports
 
 What the processor's file does not state takes no time, and is named in :attr:`Timing.untimed`. Three latencies follow from
@@ -20,13 +22,13 @@ the schedule's dependencies alone:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from fasim.energy.counts import Counts
 from fasim.energy.gemms import gemms
 from fasim.energy.hierarchy import Move
-from fasim.energy.operations_fixed import MAC, RNG_BITS
+from fasim.energy.operations_fixed import ADD, MAC, RNG_BITS
 from fasim.energy.ports import array_of
 from fasim.energy.processor import Processor
 from fasim.energy.systolic import cycles as systolic_cycles
@@ -46,8 +48,8 @@ class OpTime:
     layer : int
     arithmetic, memory : int
         Cycles of each; the op takes the larger.
-    macs : int
-        Multiply-accumulates.
+    products : int
+        Multiply-accumulates, or additions in their place.
     """
 
     op: int
@@ -55,7 +57,7 @@ class OpTime:
     layer: int
     arithmetic: int
     memory: int
-    macs: int
+    products: int
 
     @property
     def cycles(self) -> int:
@@ -71,12 +73,14 @@ class Timing:
     ----------
     serial_cycles, parallel_cycles, pipelined_cycles : int
         See the top of this module; of the whole step of N samples.
+    fastest_cycles, slowest_cycles : int
+        Serial cycles at the other ends of what the processor states.
     phase_cycles : dict of int
         One op after the other, by phase.
     memory_bound_cycles : int
         Serial cycles of the ops that wait for their memory.
     utilisation : float
-        Multiply-accumulates over what the arithmetic could have done in the serial cycles; 0 where that is not stated.
+        Products over what the arithmetic could have done in the serial cycles; 0 where that is not stated.
     clock_hz : float
         0 where none is stated.
     untimed : tuple of str
@@ -85,6 +89,8 @@ class Timing:
     """
 
     serial_cycles: int
+    fastest_cycles: int
+    slowest_cycles: int
     parallel_cycles: int
     pipelined_cycles: int
     phase_cycles: dict[str, int]
@@ -111,52 +117,73 @@ def time_step(schedule: Schedule, counts: Counts, moves: Iterable[Move], process
     -------
     Timing or None
     """
-    speed = {name: constant.typical for name, constant in processor.timing.items()}
+    typical = _step(schedule, counts, moves, processor, "typical")
+    if typical is None:
+        return None
+    ends = [_step(schedule, counts, moves, processor, end) for end in ("low", "high")]
+    cycles = [end.serial_cycles for end in ends if end is not None]
+    return replace(typical, fastest_cycles=min(cycles), slowest_cycles=max(cycles))
+
+
+def _step(schedule: Schedule, counts: Counts, moves: Iterable[Move], processor: Processor, end: str) -> Timing | None:
+    """Return the time at one end of what the processor states."""
+    speed = {name: getattr(constant, end) for name, constant in processor.timing.items()}
     array = array_of(processor)
     per_mac = {name.rpartition("_")[2]: value for name, value in speed.items() if name.startswith("macs_per_cycle")}
     if array is None and not per_mac:
         return None
-    others = speed.get("operations_per_cycle", 0.0)
-    products = {gemm.op: gemm for gemm in gemms(schedule)}
-    macs, rest = _by_op(counts, len(schedule.ops))
-    waits = _memory_cycles(moves, processor, len(schedule.ops))
-    times = []
-    for index, op in enumerate(schedule.ops):
-        taken = rest[index] / others if others else 0.0
-        if array is not None and index in products:
-            taken += systolic_cycles(products[index], array)
-        elif macs[index]:
-            # an update has no rate of its own: it is part of the gradient's
-            taken += macs[index] / per_mac.get(op.phase, per_mac.get("gradient", math.inf))
-        times.append(OpTime(index, op.phase, op.layer, math.ceil(taken), waits[index], macs[index]))
+    lanes = speed.get("elements_per_cycle", 0.0)
+    dense = {gemm.op: gemm for gemm in gemms(schedule)}
+    waits = _memory_cycles(moves, processor, len(schedule.ops), end)
+    times, untimed = [], set()
+    for index, (op, (made, elements)) in enumerate(zip(schedule.ops, _work(schedule, counts, dense), strict=True)):
+        if array is not None and index in dense:
+            taken = float(systolic_cycles(dense[index], array))
+        elif array is None and made:
+            # a phase whose rate no one has measured is taken at the slowest that is
+            taken = made / per_mac.get(op.phase, min(per_mac.values()))
+        else:
+            taken, elements = 0.0, elements + made
+        if lanes:
+            taken += elements / lanes
+        elif elements:
+            untimed.add("operations on elements")
+        times.append(OpTime(index, op.phase, op.layer, math.ceil(taken), waits[index], made))
     peak = array.rows * array.columns if array is not None else max(per_mac.values())
     phases = {phase: sum(time.cycles for time in times if time.phase == phase) for phase in PHASES}
     serial = sum(phases.values())
     return Timing(
         serial_cycles=serial,
+        fastest_cycles=serial,
+        slowest_cycles=serial,
         parallel_cycles=_critical_path(schedule, times),
         pipelined_cycles=max(phases["forward"], serial - phases["forward"]),
         phase_cycles=phases,
         memory_bound_cycles=sum(time.cycles for time in times if time.memory > time.arithmetic),
-        utilisation=sum(macs) / (serial * peak) if serial else 0.0,
+        utilisation=sum(time.products for time in times) / (serial * peak) if serial else 0.0,
         clock_hz=speed.get("clock", 0.0),
-        untimed=_untimed(processor, others),
+        untimed=(*untimed, *(f"the ports of {level.name}" for level in processor.levels if level.words_per_cycle is None)),
         ops=tuple(times),
     )
 
 
-def _by_op(counts: Counts, ops: int) -> tuple[list[int], list[int]]:
-    """Return the multiply-accumulates and the other operations of each op."""
-    macs, rest = [0] * ops, [0] * ops
+def _work(schedule: Schedule, counts: Counts, dense: Mapping[int, object]) -> list[tuple[int, int]]:
+    """Return, for each op, the products that it makes and the elements that it works on besides."""
+    by_kind: list[dict[str, int]] = [{} for _ in schedule.ops]
     for row in counts.operations:
-        if row.kind == MAC:
-            macs[row.op] += row.count
-        elif row.kind != RNG_BITS:
-            rest[row.op] += row.count
-    return macs, rest
+        if row.kind != RNG_BITS:
+            by_kind[row.op][row.kind] = by_kind[row.op].get(row.kind, 0) + row.count
+    work = []
+    for index, (op, kinds) in enumerate(zip(schedule.ops, by_kind, strict=True)):
+        # additions in the place of products where an operand is a sign
+        product = MAC if MAC in kinds or index not in dense else ADD
+        made = kinds.pop(product, 0) if product == MAC or index in dense else 0
+        sizes = (schedule[value].elements for value in (op.writes if index in dense else (op.reads[0], *op.writes)))
+        work.append((made, max(sizes) if kinds else 0))
+    return work
 
 
-def _memory_cycles(moves: Iterable[Move], processor: Processor, ops: int) -> list[int]:
+def _memory_cycles(moves: Iterable[Move], processor: Processor, ops: int, end: str) -> list[int]:
     """Return the cycles that the slowest memory needs for each op."""
     words: dict[tuple[int, int], int] = {}
     for move in moves:
@@ -166,7 +193,7 @@ def _memory_cycles(moves: Iterable[Move], processor: Processor, ops: int) -> lis
     for (op, level), number in words.items():
         ports = processor.levels[level].words_per_cycle
         if ports is not None:
-            cycles[op] = max(cycles[op], math.ceil(number / ports.typical))
+            cycles[op] = max(cycles[op], math.ceil(number / getattr(ports, end)))
     return cycles
 
 
@@ -176,8 +203,3 @@ def _critical_path(schedule: Schedule, times: list[OpTime]) -> int:
     for time, before in zip(times, dependencies(schedule.ops), strict=True):
         ends.append(time.cycles + max((ends[index] for index in before), default=0))
     return max(ends, default=0)
-
-
-def _untimed(processor: Processor, others: float) -> tuple[str, ...]:
-    found = [] if others else ["operations other than products"]
-    return (*found, *(f"the ports of {level.name}" for level in processor.levels if level.words_per_cycle is None))

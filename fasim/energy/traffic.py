@@ -84,7 +84,7 @@ def transfers(schedule: Schedule, word_bits: int = WORD_BITS, options: CostOptio
     result: list[Transfer] = []
     at_hand: dict[str, set[Value]] = defaultdict(set)
     both_ways = read_both_ways(schedule) if options.transpose != "free" else frozenset()
-    rows = _rows_moved(schedule, options)
+    rows = rows_moved(schedule, options)
 
     def move(index: int, op: Op, tensor: Tensor, elements: int, write: bool, scattered: bool = False) -> None:
         place = (index, op.phase, op.layer, tensor.cls, tensor.name)
@@ -102,8 +102,8 @@ def transfers(schedule: Schedule, word_bits: int = WORD_BITS, options: CostOptio
                 move(index, op, tensor, round(rows(op) * elements_read(schedule, op, value)), False, scattered)
                 if against and options.transpose == "row_accumulate":
                     sums = _sums(schedule, op)
-                    move(index, op, sums, sums.elements * (tensor.shape[0] - 1), False)
-                    move(index, op, sums, sums.elements * tensor.shape[0], True)
+                    for write in (True, False):
+                        move(index, op, sums, sums.elements * (tensor.shape[0] - 1), write)
             here.add(value)
         for value in op.writes:
             tensor = schedule[value]
@@ -149,7 +149,7 @@ def elements_read(schedule: Schedule, op: Op, value: Value) -> int:
     return tensor.elements
 
 
-def _rows_moved(schedule: Schedule, options: CostOptions) -> Callable[[Op], float]:
+def rows_moved(schedule: Schedule, options: CostOptions) -> Callable[[Op], float]:
     """Return which share of its rows an op moves: an update of rank one leaves alone those with a delta of 0."""
     share = {
         op.writes[0]: options.density(op.reads[0].tensor)

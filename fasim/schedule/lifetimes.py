@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from fasim.schedule.defer import PREVIOUS
 from fasim.schedule.values import Schedule, Tensor
 
 
@@ -49,6 +50,8 @@ def lifetimes(schedule: Schedule, *, gradients: str = "in_place") -> list[Lifeti
                 result.append(Lifetime(tensor, 0, end))
             case "kept":
                 result.append(Lifetime(tensor, first[name], end))
+            case "input" if name + PREVIOUS in schedule.tensors:
+                result.append(Lifetime(tensor, 0, end))
             case "input" | "previous":
                 result.append(Lifetime(tensor, 0, last[name]))
             case "temp":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -77,6 +78,7 @@ def test_a_processor_without_energies_has_a_time():
     result = invoke("energy", "--net", "64-100-10", "--rule", "dfa", "--processor", "mcu_pulp")
     assert result.exit_code == 0, result.output
     assert "parallel: as the dependencies allow" in result.output
+    assert "at the ends of what is stated" in " ".join(result.output.split())
     assert "energy: processor mcu_pulp cannot price this step: it has no number for" in result.output
     refused = invoke("energy", "--net", "64-100-10", "--rule", "dfa", "--processor", "spoon")
     assert refused.exit_code == 2
@@ -131,32 +133,99 @@ def test_files(tmp_path):
     assert "operator_type" in (tmp_path / "workload.yaml").read_text()
 
 
-def test_measured_densities_of_a_run(tmp_path):
-    """relu leaves zeros; products with them are not made."""
-    common = ("--net", "64-20-10", "--hidden", "relu", "--batch-size", "32")
-    run = invoke("train", "--data", "digits", "--epochs", "1", "--trace", "--rule", "dfa", *common, "--out", "run")
-    assert run.exit_code == 0, run.output
-    dense = estimated("64-20-10", "dfa", "--hidden", "relu")
-    skipped = estimated("64-20-10", "dfa", "--hidden", "relu", "--skip", "acts", "--densities", "run")
-    records = [json.loads(line) for line in (tmp_path / "run" / "trace.jsonl").read_text().splitlines()]
-    share = {record["name"]: 1 - record["zero_fraction"] for record in records}
-    assert 0.2 < share["act.0"] < 0.8
-    expected = round(1280 * share["act.0"]) + round(200 * share["act.1"])
-    assert dense["operations_per_step"]["forward"]["MAC"] == 1480
-    assert skipped["operations_per_step"]["forward"]["MAC"] == expected
+ALL_FILES = {"--csv": "lines.csv", "--plot": "bars.png", "--scalesim": "topology.csv", "--zigzag": "workload.yaml"}
+
+
+def refused(*arguments):
+    """The one line that a refusal says."""
+    result = invoke("energy", "--net", "20-10-4", *arguments)
+    assert result.exit_code == 2, result.output
+    assert not result.stdout
+    (line,) = result.stderr.splitlines()
+    return line
+
+
+def test_no_two_files_have_one_name(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "link").symlink_to("sub")
+    for one, other in (("x.csv", "x.csv"), ("x.csv", "sub/../x.csv"), ("sub/x.csv", "link/x.csv")):
+        line = refused("--csv", one, "--scalesim", other)
+        assert line == f"fasim: --csv and --scalesim name the same file {other}; give each its own"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["link", "sub"]
+
+
+@pytest.mark.parametrize("option", ALL_FILES)
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("no/such/x", "no/such/x: no such folder no/such; make it, or choose another"),
+        ("file/x", "file/x: no such folder file; make it, or choose another"),
+        ("folder", "folder: this is a folder; give the name of a file"),
+        ("", "'': give the name of a file, or leave the option out"),
+        (" ", "' ': give the name of a file, or leave the option out"),
+    ],
+)
+def test_files_that_cannot_be_written_are_refused_before_anything_is_computed(option, name, said, tmp_path, monkeypatch):
+    def computed(*_, **__):
+        raise AssertionError("it was computed")
+
+    monkeypatch.setattr("fasim.energy.estimate", computed)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    others = [text for flag, file in ALL_FILES.items() if flag != option for text in (flag, file)]
+    assert refused(*others, option, name) == f"fasim: {option} {said}"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
+
+
+def test_a_file_that_fails_leaves_none_and_what_was_there(tmp_path):
+    (tmp_path / "lines.csv").write_text("kept")
+    longest = "x" * 255
+    line = refused("--csv", "lines.csv", "--scalesim", "new.csv", "--zigzag", longest)
+    assert line == f"fasim: cannot write {longest}: File name too long; none of the files is written"
+    assert [path.name for path in tmp_path.iterdir()] == ["lines.csv"]
+    assert (tmp_path / "lines.csv").read_text() == "kept"
+
+
+def test_a_file_that_fails_at_the_very_end_takes_the_others_along(tmp_path, monkeypatch):
+    replace = Path.replace
+
+    def fails(path, target):
+        if target.name == "workload.yaml":
+            raise OSError(5, "Input/output error")
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", fails)
+    line = refused(*(text for pair in ALL_FILES.items() for text in pair))
+    assert line == "fasim: cannot write workload.yaml: Input/output error; none of the files is written"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_processor_without_energies_writes_workloads_and_no_energies(tmp_path):
+    common = ("energy", "--net", "64-100-10", "--rule", "dfa", "--processor", "mcu_pulp")
+    for option in ("--csv", "--plot"):
+        result = invoke(*common, option, "x", "--zigzag", "workload.yaml")
+        assert result.exit_code == 2
+        assert result.stdout == ""
+        assert f"{option}: processor mcu_pulp cannot price this step: it has no number for" in result.stderr
+        assert result.stderr.count("\n") == 1
+        assert list(tmp_path.iterdir()) == []
+    result = invoke(*common, "--scalesim", "topology.csv", "--zigzag", "workload.yaml")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.endswith("written: topology.csv\nwritten: workload.yaml\n")
+    assert invoke(*common[:-2], "--scalesim", "other.csv", "--zigzag", "other.yaml").exit_code == 0
+    assert (tmp_path / "topology.csv").read_bytes() == (tmp_path / "other.csv").read_bytes()
+    assert (tmp_path / "workload.yaml").read_bytes() == (tmp_path / "other.yaml").read_bytes()
 
 
 @pytest.mark.parametrize(
     ("options", "needed"),
     [
         (("--transpose", "fre"), "unknown transpose 'fre'"),
-        (("--skip", "acts", "--densities", "nowhere"), "no trace.jsonl is there; give the folder of a run"),
         (("--dram", "lpddr9"), "did you mean 'lpddr4'"),
         (("--sram", "64kB"), "write a whole number of bytes, at least 1, such as 65536, 64KiB"),
         (("--sram", "0"), "write a whole number of bytes, at least 1"),
         (("--vs", "backprop"), "unknown rule 'backprop'"),
         (("--fuse", "defered"), "did you mean 'deferred'"),
-        (("--csv", "no/such/folder/x.csv"), "x.csv"),
     ],
 )
 def test_wrong_options_are_one_line(options, needed):

@@ -50,8 +50,16 @@ def test_compare_writes_the_curve_and_the_picture(tmp_path):
         for point in own:
             assert float(point["energy_pj"]) == pytest.approx(int(point["samples"]) * per_sample)
     energies = [float(row["energy_pj_to_target_typical"]) for row in rows]
-    for row, energy in zip(rows, energies, strict=True):
-        assert float(row["energy_to_target_ratio_to_bp_typical"]) == pytest.approx(energy / energies[0])
+    shown = [line.split("│")[7].strip() for line in result.stdout.splitlines() if line.startswith("│")]
+    for row, energy, text in zip(rows, energies, shown, strict=True):
+        ratio = float(row["energy_to_target_ratio_to_bp_typical"])
+        assert ratio == pytest.approx(energy / energies[0])
+        ends = [float(row[f"energy_to_target_ratio_to_bp_range_{end}"]) for end in ("smallest", "largest")]
+        assert text == f"{ratio:.2f} (seeds {ends[0]:.2f}..{ends[1]:.2f})"
+    steps = sorted(256 / np.median(kept["samples_to_target"]) for kept in summary["rows"])
+    low, high = (f"{100 * step:.2g}" for step in steps)
+    assert low != high
+    assert f"one evaluation step is {low} .. {high} % of a median" in words
     assert energies[0] != energies[1]
 
 
@@ -66,6 +74,14 @@ def test_json_says_what_was_not_reached():
         assert row["samples_to_target"] == [None, None]
         assert row["energy_pj_to_target"] == {"low": None, "typical": None, "high": None}
         assert row["energy_to_target_ratio_to_bp"] == {"low": None, "typical": None, "high": None}
+        assert row["energy_to_target_ratio_to_bp_range"] == {"smallest": None, "largest": None}
+        assert row["target_resolution"] is None
+
+
+def test_the_ratio_of_one_seed_has_no_range():
+    result = invoke("compare", *QUICK, "--seeds", "0", "--target-accuracy", "20%", "--evaluate-every", "250")
+    assert "1.00 (1 seed)" in result.stdout
+    assert "(seeds" not in result.stdout
 
 
 def test_the_table_says_not_reached():

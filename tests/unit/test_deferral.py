@@ -68,6 +68,9 @@ def test_what_is_kept_lives_to_the_end_and_what_was_kept_from_the_start():
         assert lives[name].last == last
         assert lives[f"{name}.previous"].first == 0
         assert lives[f"{name}.previous"].last < last
+    # this step's input is the one that the next step's update needs
+    assert lives["act.0"].first == 0
+    assert lives["act.0"].last == last
     # the way that each weight goes: updated with what was kept, then used, by every op of this step
     update = next(op for op in schedule.find(kinds.UPDATE, 2) if op.attrs["group"] == "weight")
     gradient = next(op for op in schedule.find(kinds.GRAD, 2))

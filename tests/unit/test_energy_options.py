@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from fasim.energy import CostOptions, count, estimate, load_processor
+from fasim.energy import OPERATIONS, CostOptions, count, estimate, load_processor
 from fasim.errors import ConfigError
 from fasim.fixedpoint import load_datapath
 from fasim.network import Network
@@ -86,9 +86,9 @@ def test_only_backpropagation_pays_for_a_transpose(rule):
     assert words(schedule, "weight", transpose="inefficient") - free == against * 7 // 8
     written = -(-1_000_000 // 8) + -(-10_000 // 8) if rule == "bp" else 0
     assert words(schedule, "weight", transpose="duplicate") - free == written
-    # 1000 sums, written for each of 10 and 1000 rows, and read back for each but the first
+    # 1000 sums, written and read back for each of 10 and 1000 rows but the last
     sums = count(schedule, options=CostOptions(transpose="row_accumulate")).elements("accumulator")
-    assert sums == ((10 + 9) * 1000 + (1000 + 999) * 1000 if rule == "bp" else 0)
+    assert sums == (2 * 9 * 1000 + 2 * 999 * 1000 if rule == "bp" else 0)
 
 
 def test_transposed_copy_and_deferred_gradients_take_memory():
@@ -139,6 +139,52 @@ def test_momentum_and_larger_batches_move_all_rows():
         schedule = step("40-30-20-10", "bp", n, optimizer=optimizer)
         moved = count(schedule, options=CostOptions(skip="acts", densities=densities)).traffic
         assert {row.elements for row in moved if row.phase == "update" and row.tensor == "weight.1"} == {1200}
+
+
+@pytest.mark.parametrize("datapath", [None, "s8"])
+@pytest.mark.parametrize("rule", ["bp", "dfa"])
+def test_deferral_skips_the_same_zeros(rule, datapath):
+    """What a step before has kept is as dense as it was then."""
+    densities = {"act.0": 0.2, "act.1": 0.5, "delta.1": 0.1, "error": 0.9}
+    options = CostOptions(skip="acts", densities=densities)
+    net, datapath = Network.parse("784-500-10"), load_datapath(datapath) if datapath else None
+    counts = [
+        count(training_step(net, rule, StepSettings(1), datapath, fuse_by=fuse_by), options=options)
+        for fuse_by in ("none", "within_layer", "deferred")
+    ]
+    assert len({tuple(each.total(kind) for kind in OPERATIONS) for each in counts}) == 1
+    assert counts[2].words() < counts[1].words() < counts[0].words()
+
+
+@pytest.mark.parametrize("datapath", [None, "s8"])
+def test_rows_that_are_left_alone_cost_no_operations(datapath):
+    """A tenth of the rows of the first layer, all of the second's: of ADD, MUL, SHIFT and CMP in the update."""
+    schedule = step("400-300-10", "bp", 1, datapath)
+    updates = [
+        i
+        for i, op in enumerate(schedule.ops)
+        if op.phase == "update" and op.layer == 1 and schedule[op.writes[0]].cls != "bias"
+    ]
+    full, skipped = (
+        {(row.op, row.kind): row.count for row in count(schedule, options=options).operations if row.op in updates}
+        for options in (CostOptions(), CostOptions(skip="acts", densities={"delta.1": 0.1}))
+    )
+    assert full
+    assert skipped == {key: round(0.1 * number) for key, number in full.items()}
+
+
+@pytest.mark.parametrize("net", ["16x16x3-16c3-16c3-2p-200-10", "100-80-60-10"])
+@pytest.mark.parametrize("rule", ["bp", "dfa", "kp"])
+def test_more_sram_never_moves_more_words_of_dram(net, rule):
+    """Also where a class that just fits would drive out others that move more: 675 to 700 KB of this convolution."""
+    before = None
+    for size in (*range(4 << 10, 800 << 10, 37 << 10), 675 << 10, 700 << 10, 4 << 20):
+        result = estimate(net, rule, "s8", settings=StepSettings(16), options=CostOptions(sram_bytes=size))
+        words = {size: sum(row.count for row in result.rows if row.level == "dram")}
+        before = words if before is None else before | words
+    ordered = [before[size] for size in sorted(before)]
+    assert ordered == sorted(ordered, reverse=True)
+    assert ordered[0] > ordered[-1] == 0
 
 
 @pytest.mark.parametrize(

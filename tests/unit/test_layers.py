@@ -46,6 +46,7 @@ LAYERS = {
         "cli_read",
         "doctor",
         "format_page",
+        "measured_zeros",
         "plots",
         "plots_angles",
         "plots_energy",

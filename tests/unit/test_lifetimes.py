@@ -137,7 +137,9 @@ def walk(schedule, classes):
         live |= touched(op)
         result.append(sum(size(name) for name in live if schedule[name].cls in classes))
         later = set().union(*map(touched, schedule.ops[index + 1 :]))
-        live = {name for name in live if name in later or name in always or schedule[name].storage == "kept"}
+        # what the next step needs, the input as well
+        kept = {name for name in live if schedule[name].storage == "kept" or f"{name}.previous" in schedule.tensors}
+        live = {name for name in live if name in later or name in always} | kept
     return result
 
 

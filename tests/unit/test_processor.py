@@ -15,7 +15,7 @@ import fasim.energy
 from fasim.energy import Constant, Level, Operations, Processor, Transfer, estimate, load_processor
 from fasim.energy.hierarchy import Move
 from fasim.energy.price import Prices
-from fasim.energy.processor import OPERATION_CONSTANTS
+from fasim.energy.processor import OPERATION_CONSTANTS, TIMING_CONSTANTS
 from fasim.errors import ConfigError, ProcessorError
 
 GENERIC = (Path(fasim.energy.__file__).parent / "processors" / "generic_45nm.toml").read_text(encoding="utf-8")
@@ -41,7 +41,9 @@ word = {value = 32, unit = "bits", source = "a book", kind = "published"}
 read = {value = 5.0, unit = "pJ/word", source = "a book", kind = "published"}
 write = {value = 6.0, unit = "pJ/word", source = "a book", kind = "published"}
 """
+EXTERNAL = LEVEL.replace('name = "sram"', 'name = "dram"\ntechnology = "lpddr4"\nexternal = true')
 TIMING = 'clock = {value = 1e8, unit = "Hz", source = "a paper", kind = "published"}\n'
+PORTS = 'words_per_cycle = {value = 12, unit = "words/cycle", source = "a book", kind = "published"}\n'
 HEAD = 'name = "mine"\ndescription = "my processor"\nnode_nm = 28\n'
 WHOLE = HEAD + "\n" + ADDITION + "\n" + LEVEL + "\n[timing]\n" + TIMING + "\n" + CLAIM
 
@@ -210,6 +212,54 @@ def test_wrong_file_is_refused_in_one_line(tmp_path, old, new, needed):
     assert "\n" not in message
 
 
+@pytest.mark.parametrize(
+    ("levels", "needed"),
+    [
+        (LEVEL.replace('"sram"', '"sram.bank"'), "level 'sram.bank': give it a name of letters, digits and _"),
+        (LEVEL.replace('"sram"', '"operations"'), "level 'operations': give it a name .* other than operations"),
+        (LEVEL.replace('"sram"', '""'), "level '': give it a name"),
+        (LEVEL.replace('"sram"', "3"), "level 3: give it a name"),
+        (LEVEL + LEVEL, "two levels are called sram: give each a name of its own"),
+        (EXTERNAL + EXTERNAL, "two levels are called lpddr4 dram: .* each with another technology"),
+        (EXTERNAL.replace("true", '"false"'), "level dram: external = 'false': write true or false, without quotes"),
+        (EXTERNAL.replace("true", "1"), "level dram: external = 1: write true or false"),
+        (EXTERNAL.replace('"dram"', '"flash"'), "level flash: external = true: an external memory is called dram"),
+        (EXTERNAL.replace("external = true\n", ""), "level dram: external = false: an external memory is called dram"),
+        (EXTERNAL.replace('technology = "lpddr4"\n', ""), "level dram: technology = '': an external memory needs the name"),
+        (EXTERNAL.replace('"lpddr4"', '" "'), "level dram: technology = ' ': an external memory needs the name of one"),
+        (EXTERNAL.replace('"lpddr4"', "4"), "level dram: technology = 4: an external memory needs the name of one"),
+        (LEVEL + 'technology = "22fdx"\n', "level sram: technology = '22fdx': .* a memory on the chip has none"),
+        (LEVEL + PORTS.replace("12", "0"), "sram.words_per_cycle is 0 words/cycle: more than 0 is needed"),
+        (
+            LEVEL + PORTS.replace("value = 12", "low = 0.0, typical = 1.0, high = 2.0"),
+            "sram.words_per_cycle is 0.0 to 2.0 words/cycle: more than 0 is needed",
+        ),
+    ],
+)
+def test_memories_that_would_be_mispriced_are_refused_in_one_line(tmp_path, levels, needed):
+    with pytest.raises(ProcessorError, match=needed) as caught:
+        load(tmp_path, HEAD + levels)
+    message = str(caught.value)
+    assert "mine.toml" in message
+    assert "\n" not in message
+
+
+def test_external_memories_of_two_technologies_share_their_name(tmp_path):
+    mine = load(tmp_path, HEAD + LEVEL + PORTS + EXTERNAL + EXTERNAL.replace("lpddr4", "hbm2"))
+    assert mine.technologies == {"dram": ("lpddr4", "hbm2")}
+    assert mine.levels[0].words_per_cycle.typical == 12
+
+
+@pytest.mark.parametrize("name", sorted(set(TIMING_CONSTANTS) - {"rows", "columns"}))
+def test_a_speed_of_0_is_refused(tmp_path, name):
+    speed = f'[timing]\n{name} = {{value = 0, unit = "{TIMING_CONSTANTS[name]}", source = "a paper", kind = "published"}}\n'
+    with pytest.raises(ProcessorError, match=f"timing.{name} is 0 .*: more than 0 is needed; leave it out") as caught:
+        load(tmp_path, HEAD + LEVEL + speed)
+    assert "\n" not in str(caught.value)
+    slow = speed.replace("value = 0", "value = 1e-3")
+    assert load(tmp_path, HEAD + LEVEL + slow).timing[name].low == 1e-3
+
+
 def test_constants_must_be_tables(tmp_path):
     with pytest.raises(ProcessorError, match="constants are no table"):
         load(tmp_path, HEAD + "constants = 3\n")
@@ -233,7 +283,7 @@ def test_a_number_of_another_node_may_be_scaled_or_assumed(tmp_path, kind):
 
 
 def test_memory_outside_of_the_chip_has_a_node_of_its_own(tmp_path):
-    text = LEVEL.replace("[[levels]]", "[[levels]]\nexternal = true").replace("value = 5.0", "node_nm = 45, value = 5.0")
+    text = EXTERNAL.replace("value = 5.0", "node_nm = 45, value = 5.0")
     assert load(tmp_path, HEAD + text).levels[0].external
 
 

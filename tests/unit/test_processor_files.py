@@ -150,8 +150,9 @@ def test_the_array_has_the_memories_and_energies_that_it_says():
     sram = next(level for level in array.levels if level.name == "sram")
     assert sram.capacity_bytes == (64 + 512 + 64) * 1024
     assert sram.read.typical == pytest.approx(100 * (640 / 1024) ** 0.5)
-    # 16 activations and 16 weights of 8 bits, 16 sums of 32 bits in words of 64
-    assert sram.words_per_cycle.typical * sram.word_bits == 16 * 8 + 16 * 8 + 16 * 32
+    # 16 activations and 16 weights of 8 bits, 16 sums of 32 bits out and 16 back, in words of 64
+    assert sram.words_per_cycle.typical * sram.word_bits == 16 * 8 + 16 * 8 + 2 * 16 * 32
+    assert [level.name for level in array.with_dram("").levels] == ["sram", "dram"]
 
 
 def test_the_microcontroller_has_a_speed_and_no_price():

@@ -26,6 +26,7 @@ from fasim.target import (
     Target,
     divide,
     hold_out,
+    ratio_range,
     ratio_to_baseline,
     reached_figures,
     samples_to_target,
@@ -168,15 +169,19 @@ def test_a_target_is_reached_at_the_second_of_two_in_a_row(accuracies, reached):
 
 
 def test_seeds_that_do_not_reach_it_count_as_infinite():
-    three = reached_figures([30, None, 10], ENERGY)
+    three = reached_figures([30, None, 10], ENERGY, 10)
     assert three["target_reached"] == 2
     assert three["samples_to_target"] == [30, None, 10]
     assert three["energy_pj_to_target"] == {"low": 60.0, "typical": 90.0, "high": 150.0}
     assert three["energy_pj_to_target_range"] == {"smallest": 30.0, "largest": None}
-    assert reached_figures([None, 10], ENERGY)["energy_pj_to_target"] == {"low": None, "typical": None, "high": None}
-    assert reached_figures([40, 10], ENERGY)["energy_pj_to_target"]["typical"] == 75.0
-    assert reached_figures([40, 10], ENERGY)["energy_pj_to_target_range"] == {"smallest": 30.0, "largest": 120.0}
-    none = reached_figures([None], ENERGY)
+    assert three["target_resolution"] == pytest.approx(1 / 3)
+    assert reached_figures([None, 10], ENERGY, 10)["energy_pj_to_target"] == {"low": None, "typical": None, "high": None}
+    two = reached_figures([40, 10], ENERGY, 5)
+    assert two["energy_pj_to_target"]["typical"] == 75.0
+    assert two["energy_pj_to_target_range"] == {"smallest": 30.0, "largest": 120.0}
+    assert two["target_resolution"] == 0.2
+    none = reached_figures([None], ENERGY, 10)
+    assert none["target_resolution"] is None
     assert none["target_reached"] == 0
     assert none["energy_pj_to_target_range"] == {"smallest": None, "largest": None}
 
@@ -191,6 +196,30 @@ def test_the_ratio_is_of_medians_over_the_same_seeds():
     assert ratio_to_baseline(row, base | {"seeds": [0, 1]}) == nothing
     assert ratio_to_baseline(row, base | {"samples_to_target": [10, None, None]}) == nothing
     assert ratio_to_baseline(row | {"samples_to_target": [None, None, 1]}, base) == nothing
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "smallest", "largest"),
+    [
+        ([30, 10, 20], [10, 20, 20], 0.4, 2.4),
+        # the pairs count: sorted, or held against the median of the others, these would differ
+        ([10, 40, 20], [20, 10, 40], 0.4, 3.2),
+        ([None, 10, 20], [10, 20, 20], 0.4, None),
+        ([30, 10, 20], [None, 20, 20], 0.0, 0.8),
+        ([None, 10, 20], [None, 20, 20], 0.4, 0.8),
+        ([None, None, None], [10, 20, 20], None, None),
+        ([None, None, None], [None, None, None], None, None),
+    ],
+)
+def test_the_range_of_the_ratio_is_over_pairs_of_one_seed(own, other, smallest, largest):
+    row = {"seeds": [0, 1, 2], "samples_to_target": own, "energy_ratio_to_bp": {"low": 0.5, "typical": 0.8, "high": 0.9}}
+    base = row | {"samples_to_target": other}
+    assert ratio_range(row, base) == {
+        "smallest": None if smallest is None else pytest.approx(smallest),
+        "largest": None if largest is None else pytest.approx(largest),
+    }
+    nothing = {"smallest": None, "largest": None}
+    assert ratio_range(row, None) == ratio_range(row, base | {"seeds": [2, 1, 0]}) == nothing
 
 
 def test_a_target_of_0_is_reached_at_the_second_evaluation_and_costs_what_estimate_says(data):
@@ -219,7 +248,14 @@ def test_rows_of_a_comparison_say_what_their_curves_say(compared):
             heights = [point["validation_accuracy"] for point in curve if point["seed"] == seed]
             both = [place for place in range(1, len(heights)) if min(heights[place - 1 : place + 1]) >= 0.3]
             assert samples == (128 * (both[0] + 1) if both else None)
+        middle = np.median([math.inf if one is None else one for one in found["samples_to_target"]])
+        assert found["target_resolution"] == (128 / middle if math.isfinite(middle) else None)
     samples = [row["samples_to_target"] for row in content["rows"]]
+    assert len(set(samples[0])) > 1, "seeds that are alike have no range"
+    drtp = content["rows"][1]
+    assert drtp["energy_to_target_ratio_to_bp_range"] == ratio_range(drtp, content["rows"][0])
+    assert drtp["energy_to_target_ratio_to_bp_range"]["smallest"] is not None
+    assert content["rows"][0]["energy_to_target_ratio_to_bp_range"] == {"smallest": 1.0, "largest": 1.0}
     assert any(one != 256 for one in samples[0]), "a case in which all reach it at once shows little"
 
 

@@ -27,7 +27,7 @@ def simd(macs=4, others=0, ports=None):
     memory = replace(GENERIC.levels[1], capacity=number(1 << 30), words_per_cycle=ports and number(ports))
     timing = {f"macs_per_cycle_{phase}": number(macs) for phase in ("forward", "error", "gradient")}
     if others:
-        timing["operations_per_cycle"] = number(others)
+        timing["elements_per_cycle"] = number(others)
     return replace(GENERIC, timing=timing, levels=(memory,))
 
 
@@ -51,7 +51,7 @@ def test_products_at_the_measured_rate():
     assert time.phase_cycles == {"forward": 448_500, "error": 252_500, "gradient": 448_500, "update": 0}
     assert time.serial_cycles == sum(time.phase_cycles.values())
     assert time.utilisation == pytest.approx(1.0)
-    assert "operations other than products" in time.untimed
+    assert "operations on elements" in time.untimed
     dfa = timed(MLP, "dfa", simd())
     assert dfa.phase_cycles == {"forward": 448_500, "error": 5_000, "gradient": 448_500, "update": 0}
 
@@ -93,7 +93,7 @@ def test_an_op_waits_for_its_memory():
     """One word of 64 bits a cycle, 2 weights each: at one sample the weights take longer than 4 products a cycle."""
     bound, free = timed(MLP, "bp", simd(ports=1)), timed(MLP, "bp", simd())
     assert bound.serial_cycles > free.serial_cycles
-    forward = [time for time in bound.ops if time.phase == "forward" and time.macs]
+    forward = [time for time in bound.ops if time.phase == "forward" and time.products]
     assert [time.memory for time in forward] == [
         (784_000 + 784 + 1000 + 1000) // 2,
         (1_000_000 + 1000 + 1000 + 1000) // 2,
@@ -110,7 +110,57 @@ def test_other_operations_take_their_time():
     error = next(time for time in with_them.ops if time.phase == "error")
     assert error.arithmetic == 2
     assert with_them.serial_cycles > without.serial_cycles
-    assert "operations other than products" not in with_them.untimed
+    assert "operations on elements" not in with_them.untimed
+
+
+def test_signs_take_as_long_as_products_and_nothing_takes_none():
+    """On an array the closed form; on a microcontroller its rate; sparse products lane by lane."""
+    net = Network.parse("784-500-10")
+    for processor in (systolic(elements_per_cycle=16), simd(macs=3.11, others=1)):
+        dense = timed(net, "dfa", processor)
+        transport = {}
+        for name, rule, feedback in (
+            ("sdfa", "sdfa", "uniform"),
+            ("sign", "dfa", "uniform+sign"),
+            ("k", "dfa", "uniform+k:1"),
+        ):
+            step = timed(net, rule, processor, feedback=feedback)
+            transport[name] = step.phase_cycles["error"]
+            assert 0 < step.utilisation <= 1
+        assert dense.phase_cycles["error"] <= transport["sdfa"] <= 1.35 * dense.phase_cycles["error"]
+        assert dense.phase_cycles["error"] <= transport["sign"] <= 1.35 * dense.phase_cycles["error"]
+        assert 0 < transport["k"] < dense.phase_cycles["error"] + 500
+
+
+def test_a_phase_without_a_rate_takes_the_slowest_that_is_known():
+    processor = replace(simd(), timing={"macs_per_cycle_forward": number(4), "macs_per_cycle_error": number(2)})
+    time = timed(MLP, "bp", processor)
+    assert time.phase_cycles == {"forward": 448_500, "error": 505_000, "gradient": 897_000, "update": 0}
+    assert time.utilisation <= 1
+
+
+def test_a_cast_is_one_pass():
+    """Shift, round and limit together: a step in 8 bits takes no longer than one in float32."""
+    times = {}
+    for datapath in (None, "s8"):
+        result = estimate("784-500-10", "dfa", datapath, settings=StepSettings(1), processor="systolic_16x16")
+        times[datapath] = result.timing
+    # the update of the masters and their copy into the weights are two passes over 397,000 numbers
+    assert times["s8"].phase_cycles["update"] <= 2 * times[None].phase_cycles["update"] + 100
+    assert times["s8"].phase_cycles["forward"] <= times[None].phase_cycles["forward"] + 200
+
+
+def test_what_is_stated_with_an_interval_gives_one():
+    time = estimate("64-100-10", "dfa", settings=StepSettings(4), processor=with_memory("mcu_pulp")).timing
+    assert time.fastest_cycles < time.serial_cycles < time.slowest_cycles
+    assert time.slowest_cycles / time.fastest_cycles == pytest.approx(4.39 / 0.81, rel=0.02)
+    sure = timed(MLP, "bp", simd())
+    assert sure.fastest_cycles == sure.serial_cycles == sure.slowest_cycles
+
+
+def with_memory(name):
+    """Return a processor of another speed with the energies and memories of the generic one."""
+    return replace(load_processor(name), constants=GENERIC.constants, levels=GENERIC.levels, node_nm=45)
 
 
 def test_seconds_need_a_clock():
@@ -132,4 +182,5 @@ def test_an_array_reads_again_and_again():
     assert forward["act", "read"] == 784 * 32
     # unfinished sums beside the finished ones
     assert forward["accumulator", "write"] == forward["accumulator", "read"] == 500 * 48
+    assert result.memories[0].needed_bytes["accumulator"] == 4 * 500
     assert isinstance(processor.levels[0], Level)
