@@ -19,7 +19,12 @@ NET = option(NETWORK, "--net", help="Topology, such as 784-500-10; default by da
 NET_NEEDED = option(
     NETWORK, "--net", required=True, help="Topology, such as 784-500-10 or 28x28x1-32c5-2p-1000-10 (c conv, p, a pool)."
 )
-PROCESSOR = option(RUN, "--processor", default="generic_45nm", help="Energy constants: a preset or a TOML path.")
+PROCESSOR = option(
+    RUN,
+    "--processor",
+    default="generic_45nm",
+    help="Energy constants: generic_45nm, generic_28nm, systolic_16x16, mcu_pulp (time alone) or a TOML path.",
+)
 JSON = option(RUN, "--json", "as_json", is_flag=True, help="Print only JSON.")
 
 DATA_OPTIONS = options(
@@ -139,7 +144,11 @@ RUN_OPTIONS = options(
 )
 RULE_AND_DATAPATH = options(
     click.option("--rule", default="dfa", help="Learning rule; `fasim rules` lists them."),
-    click.option("--datapath", default="float32", help="float32, a preset or a TOML path."),
+    click.option(
+        "--datapath",
+        default="float32",
+        help="float32, s8, s16, s8_stoch, gupta16, wage, niti, pocketnn, reckon_pm1 or a TOML path.",
+    ),
 )
 ONE_STEP = options(RULE_AND_DATAPATH, NET_NEEDED, NETWORK_OPTIONS, STEP_OPTIONS, SCHEDULE_OPTIONS)
 TRAIN_OPTIONS = options(

@@ -255,7 +255,9 @@ def compare(
     backends.get(backend)
     labels = [datapath_name(datapath) for datapath in loaded]
     if len(set(labels)) != len(labels):
-        raise ConfigError(f"datapaths {', '.join(labels)}: two have one name; give each file a name of its own")
+        raise ConfigError(
+            f'datapaths {", ".join(labels)}: two have one name; write another name = "..." into one of the files'
+        )
     for datapath in loaded:
         check_input(datapath, data)
     energies = {}

@@ -60,7 +60,9 @@ def measured_densities(
             raise DataError(f"{what} {folder}: no {name} is there; give the folder of a run of `fasim train --trace`")
     try:
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-        of_run = {key: summary[key] for key in ("net", "rule", "datapath", *_OF_NETWORK, *asdict(settings))}
+        of_run = {
+            key: summary[key] for key in ("net", "rule", "datapath", "datapath_toml", *_OF_NETWORK, *asdict(settings))
+        }
         records = TraceLog(folder, resume=True).records
         last = max(record["epoch"] for record in records)
         densities = {record["name"]: 1 - record["zero_fraction"] for record in records if record["epoch"] == last}
@@ -74,4 +76,10 @@ def measured_densities(
                 f"{what} {folder}: {key} of that run is {of_run[key]}, of the step that is priced {value}; give a run of "
                 "the same step"
             )
+    own_toml = None if datapath is None else datapath.to_toml()
+    if of_run["datapath"] == step["datapath"] and summary["datapath_toml"] != own_toml:
+        raise ConfigError(
+            f"{what} {folder}: that run's datapath has the name {of_run['datapath']} too, and other contents; give a run "
+            "of the same datapath"
+        )
     return densities

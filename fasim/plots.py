@@ -76,6 +76,7 @@ def accuracy_energy(comparison: Comparison) -> bytes:
     data_keys = [Line2D([], [], color="#555555", marker=markers[name], linestyle="", label=name) for name in datapaths]
     first = axes.legend(handles=rule_keys, title="learning rule", loc="upper left", bbox_to_anchor=(1.01, 1.0))
     axes.add_artist(first)
+    first.set_clip_on(False)  # else the layout leaves no room for it
     axes.legend(handles=data_keys, title="datapath", loc="lower left", bbox_to_anchor=(1.01, 0.0))
     return png(figure)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from fasim.energy import Estimate
+from fasim.energy import CHOICES, CostOptions, Estimate
 from fasim.plots import COLOURS, MORE_COLOURS
 from fasim.schedule import PHASES
 
@@ -58,11 +58,25 @@ def energy_bars(estimates: list[Estimate]) -> bytes:
     left.set_ylabel(f"energy per training sample ({unit}) on {estimates[0].processor}")
     first = estimates[0]
     figure.suptitle(
-        f"{first.network}, {first.datapath}, batch {first.batch_size}; thin lines: low to high constants", fontsize=11
+        f"{first.network}, {first.datapath}, batch {first.batch_size}; thin lines: low to high constants" + _choices(first),
+        fontsize=11,
     )
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=110)
     return stream.getvalue()
+
+
+def _choices(estimate: Estimate) -> str:
+    """Return a line with what was not left at its default; empty if all was."""
+    usual, given = CostOptions(), estimate.options
+    found = {name: getattr(given, name) for name in (*CHOICES, "dram") if getattr(given, name) != getattr(usual, name)}
+    found |= {"sram": f"{given.sram_bytes} B"} if given.sram_bytes else {}
+    found |= {
+        name: value
+        for name, value, default in (("order", estimate.order, "eager"), ("fuse", estimate.fuse, "none"))
+        if value != default
+    }
+    return "\n" + ", ".join(f"{name} {value}" for name, value in found.items()) if found else ""
 
 
 def _gathered(parts: dict[str, float], tallest: float) -> dict[str, float]:

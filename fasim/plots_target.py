@@ -82,6 +82,7 @@ def accuracy_over_energy(comparison: Comparison) -> bytes:
     data_keys = [Line2D([], [], color="#555555", linestyle=styles[name], linewidth=2, label=name) for name in datapaths]
     first = axes.legend(handles=rule_keys, title="learning rule", loc="upper left", bbox_to_anchor=(1.01, 1.0))
     axes.add_artist(first)
+    first.set_clip_on(False)  # else the layout leaves no room for it
     axes.legend(handles=data_keys, title="datapath", loc="lower left", bbox_to_anchor=(1.01, 0.0), handlelength=3)
     return png(figure)
 

@@ -332,10 +332,11 @@ def where(energy: Estimate) -> str:
     if not energy.fits:
         return "more than the memories hold: the energy is too low"
     outside = [cls for memory in energy.memories if memory.external for cls in memory.needed_bytes]
+    tables = f", {kibibytes(energy.table_bytes)} of it tables beside the arithmetic" if energy.table_bytes else ""
     if not outside:
-        return "all of it on the chip"
+        return f"all of it on the chip{tables}"
     name = next(f"{memory.technology} {memory.name}".strip() for memory in energy.memories if memory.external)
-    return f"{kibibytes(energy.external_bytes)} of it in {name}: {', '.join(outside)}"
+    return f"{kibibytes(energy.external_bytes)} of it in {name}: {', '.join(outside)}{tables}"
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:

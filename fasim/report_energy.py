@@ -87,7 +87,15 @@ def _classes(estimate: Estimate) -> Table:
 
 
 def _memories(estimate: Estimate) -> Table:
-    table = _table("memories", "memory", "size", "word bits", "kept there", "energy/sample", "share")
+    table = _table(
+        "memories (kept there: the peak of each class by itself; no room is shared in time)",
+        "memory",
+        "size",
+        "word bits",
+        "kept there",
+        "energy/sample",
+        "share",
+    )
     table.columns[4].no_wrap = False
     table.add_column("tensor classes")
     for memory in estimate.memories:

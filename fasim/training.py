@@ -51,7 +51,8 @@ class Run:
     """A training run: its settings, its finished epochs, and the state that it left.
 
     `trace` counts casts over all epochs; `last_tensors` holds the range of every tensor in the last one, if it was traced;
-    `points` are the evaluations on a validation split within the epochs, if there was one.
+    `points` are the evaluations on a validation split within the epochs, if there was one; `datapath_toml` is the datapath
+    whole, None for float32.
     """
 
     network: Network
@@ -69,6 +70,7 @@ class Run:
     plan: Plan = field(default_factory=Plan)
     stopped: bool = False
     points: list[Point] = field(default_factory=list, repr=False)
+    datapath_toml: str | None = field(default=None, repr=False)
 
     @property
     def test_accuracy(self) -> float:
@@ -100,6 +102,7 @@ class Run:
             "init": self.network.init,
             "rule": self.schedule.rule,
             "datapath": self.schedule.datapath,
+            "datapath_toml": self.datapath_toml,
             "seed": self.seed,
             "learning_rate": self.learning_rate,
             **asdict(self.settings),
@@ -211,6 +214,7 @@ def train(
     trainer = _Trainer(network, data, rule, datapath, settings, plan, backend, threads, seed, trace, validation)
     run = Run(network, trainer.rule, trainer.schedule, settings, seed, learning_rate, trainer.state, data.note, plan=plan)
     run.samples_per_epoch = trainer.samples_per_epoch
+    run.datapath_toml = None if datapath is None else datapath.to_toml()
     check_rates(trainer.schedule, plan, learning_rate, epochs)
     settings_of_run = {} if folder is None else _settings_of_run(run, data, datapath, backend, epochs)
     if resume:

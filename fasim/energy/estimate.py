@@ -127,6 +127,8 @@ class Estimate:
     feedback_bytes : float
         Bytes of all feedback that is stored, places of non-zeros included: a matrix that layers share counts once, one that
         a shift register makes anew not at all.
+    table_bytes : float
+        Of look-up tables, which count in the peak and are part of the arithmetic: their reads are LUT operations.
     external_bytes : float
         Bytes of what lives in a memory outside of the chip.
     fits : bool
@@ -163,6 +165,7 @@ class Estimate:
     peak_activation_elements: int
     peak_live_bytes: float
     feedback_bytes: float
+    table_bytes: float
     external_bytes: float
     fits: bool
     timing: Timing | None
@@ -275,6 +278,7 @@ def estimate(
         peak_activation_elements=peak_elements(schedule, "act"),
         peak_live_bytes=peak_bytes(schedule, gradients=options.gradients) + bill.copies_bytes,
         feedback_bytes=float(sum(tensor.nbytes for tensor in _feedback(schedule) if tensor.storage == "state")),
+        table_bytes=peak_bytes(schedule, "table"),
         external_bytes=sum(sum(memory.needed_bytes.values()) for memory in bill.memories if memory.external),
         fits=not overflow_bytes(bill.places.values(), processor.levels),
         timing=bill.timing,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import fasim.fixedpoint
 from fasim.cli import command
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "measured-zeros.md"
@@ -158,3 +159,18 @@ def test_commands_and_refusals_of_the_page():
     for options, said in rows:
         result = invoke(*step, *options.split())
         assert (result.exit_code, result.stderr) == (2, f"fasim: {said}\n")
+
+
+def test_a_datapath_of_the_same_name_and_other_formats_is_another(tmp_path):
+    """A copy of s8 whose name was left as it was."""
+    text = (Path(fasim.fixedpoint.__file__).parent / "datapaths" / "s8.toml").read_text(encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(text.replace('format = "s10.6"', 'format = "s8.4"', 1), encoding="utf-8")
+    common = ("--net", "64-12-10", "--rule", "dfa")
+    run = invoke("train", *common, "--datapath", "mine.toml", "--epochs", "1", "--trace", "--out", "mine")
+    assert run.exit_code == 0, run.output
+    zeros = ("--skip", "acts", "--densities", "mine", "--vs", "dfa")
+    assert invoke("energy", *common, "--datapath", "mine.toml", *zeros).exit_code == 0
+    refused = invoke("energy", *common, "--datapath", "s8", *zeros)
+    assert refused.exit_code == 2
+    assert "datapath has the name s8 too, and other contents" in refused.stderr
+    assert refused.stderr.count("\n") == 1

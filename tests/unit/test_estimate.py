@@ -321,3 +321,9 @@ def test_places_of_sparse_feedback_take_the_bits_that_hardware_needs(feedback, i
     result = estimate(Network.parse("16-100-10"), "dfa", settings=at(4, feedback=feedback))
     entries = 100 * {"uniform+k:5": 5, "uniform+nm:2:4": 6}[feedback]
     assert result.feedback_bytes == entries * (32 + index_bits) / 8
+
+
+def test_tables_are_named_beside_the_peak():
+    """Three tables of 2^10 entries of 8 bits: tanh, its slope, the sigmoid."""
+    assert estimate("64-16-10", "dfa", "s8", settings=at(1)).table_bytes == 3 * 1024
+    assert estimate("64-16-10", "dfa", settings=at(1)).table_bytes == 0
