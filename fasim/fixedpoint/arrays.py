@@ -329,7 +329,7 @@ def _exact(a: Integers, b: Integers, a_format: Fixed, b_format: Fixed, engine: s
     narrow = most < 2**31
     if engine != "auto":
         chosen = engine
-    elif narrow and len(a) < _FEW_ROWS:
+    elif len(a) < _FEW_ROWS:
         chosen = "integer"
     else:
         chosen = next(name for name in (*_EXACT_UP_TO, "integer") if allowed[name] or name == "integer")
