@@ -9,7 +9,7 @@ from dataclasses import asdict
 from rich.table import Table
 
 from fasim.energy import CHOICES, CostOptions, Estimate, Processor
-from fasim.energy.estimate import as_chosen
+from fasim.energy.bill import as_chosen
 from fasim.energy.timing import Timing
 from fasim.report import kibibytes, picojoules
 from fasim.schedule import PHASES

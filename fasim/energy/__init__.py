@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from fasim.energy.bill import Interval, Memory, Row, time_training
 from fasim.energy.constant import Constant
 from fasim.energy.counts import Counts, count
-from fasim.energy.estimate import Estimate, Interval, Memory, Row, estimate, time_training
+from fasim.energy.estimate import Estimate, estimate
 from fasim.energy.load import load_processor, names
 from fasim.energy.operations import OPERATIONS, Operations
 from fasim.energy.options import CHOICES, CostOptions
