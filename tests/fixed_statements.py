@@ -8,6 +8,22 @@ DIVIDING = (
 )
 DETERMINISTIC = (*DIVIDING, "JAM", "JAM_UNBIASED")
 WRAPPING = ("WRAP", "NUMERIC_STD")
+# what -2.5, -1.5, -0.5, 0.5, 1.5 and 2.5 become
+ROUNDED_HALVES = {
+    "TRN": [-3, -2, -1, 0, 1, 2],
+    "TRN_INF": [-2, -1, 0, 1, 2, 3],
+    "TRN_ZERO": [-2, -1, 0, 0, 1, 2],
+    "TRN_AWAY": [-3, -2, -1, 1, 2, 3],
+    "TRN_MAG": [-2, -1, 0, 0, 1, 2],
+    "RND": [-2, -1, 0, 1, 2, 3],
+    "RND_MIN_INF": [-3, -2, -1, 0, 1, 2],
+    "RND_INF": [-3, -2, -1, 1, 2, 3],
+    "RND_ZERO": [-2, -1, 0, 0, 1, 2],
+    "RND_CONV": [-2, -2, 0, 0, 2, 2],
+    "RND_CONV_ODD": [-3, -1, -1, 1, 1, 3],
+    "JAM": [-3, -1, -1, 1, 1, 3],
+    "JAM_UNBIASED": [-3, -1, -1, 1, 1, 3],
+}
 
 
 def goes_up(x: int, quotient: int, twice: int, divisor: int, name: str) -> bool:

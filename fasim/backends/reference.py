@@ -14,9 +14,9 @@ import numpy as np
 
 from fasim import optimizers
 from fasim.backends import Samples, chunks
-from fasim.backends.reference_fixed import FixedOps
 from fasim.backends.reference_float import FloatOps
 from fasim.backends.reference_integers import integers
+from fasim.backends.reference_updates import FixedUpdates
 from fasim.errors import ConfigError
 from fasim.fixedpoint.trace import Trace
 from fasim.schedule import Op, Schedule, Value
@@ -38,7 +38,7 @@ SLOPES: dict[str, Callable[[Array], Array]] = {
 }
 
 
-class ReferenceProgram(FloatOps, FixedOps):
+class ReferenceProgram(FloatOps, FixedUpdates):
     """Interprets a schedule."""
 
     def __init__(self, schedule: Schedule, *, threads: int = 1) -> None:  # noqa: ARG002

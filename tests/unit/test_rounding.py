@@ -21,7 +21,7 @@ from fasim.scalar.rounding import (
     random_round,
     shift_round,
 )
-from tests.fixed_statements import DETERMINISTIC, DIVIDING, brought, divided, rounded
+from tests.fixed_statements import DETERMINISTIC, DIVIDING, ROUNDED_HALVES, brought, divided, rounded
 
 # x / 8, rows as measured with ap_fixed, sc_fixed and APyTypes.
 X = [-24, -20, -13, -12, -11, -9, -8, -7, -4, -1, 0, 1, 4, 7, 9, 11, 12, 13, 20]
@@ -48,22 +48,6 @@ OVERFLOWN = {
     "SAT_SYM": [-7, -7, -7, -7, -7, -7, 7, 7, 7, 7, 7, 7],
     "SAT_ZERO": [0, 0, 0, 0, -8, -7, 7, 0, 0, 0, 0, 0],
     "NUMERIC_STD": [-3, -1, -8, -1, -8, -7, 7, 0, 1, 7, 0, 3],
-}
-# +-0.5, +-1.5, +-2.5, from -2.5 up
-HALVES = {
-    "TRN": [-3, -2, -1, 0, 1, 2],
-    "TRN_INF": [-2, -1, 0, 1, 2, 3],
-    "TRN_ZERO": [-2, -1, 0, 0, 1, 2],
-    "TRN_AWAY": [-3, -2, -1, 1, 2, 3],
-    "TRN_MAG": [-2, -1, 0, 0, 1, 2],
-    "RND": [-2, -1, 0, 1, 2, 3],
-    "RND_MIN_INF": [-3, -2, -1, 0, 1, 2],
-    "RND_INF": [-3, -2, -1, 1, 2, 3],
-    "RND_ZERO": [-2, -1, 0, 0, 1, 2],
-    "RND_CONV": [-2, -2, 0, 0, 2, 2],
-    "RND_CONV_ODD": [-3, -1, -1, 1, 1, 3],
-    "JAM": [-3, -1, -1, 1, 1, 3],
-    "JAM_UNBIASED": [-3, -1, -1, 1, 1, 3],
 }
 EXTREMES = [-(2**63), -(2**63) + 1, -(2**62) - 1, -(2**62), 2**62 - 1, 2**62, 2**62 + 1, 2**63 - 1]
 
@@ -120,7 +104,7 @@ def test_codes_and_names():
 def test_worked_tables(name, compiled):
     function = rounder(compiled)
     assert [int(function(x, 3, ROUNDINGS[name], 0)) for x in X] == ROUNDED[name]
-    assert [int(function(x, 1, ROUNDINGS[name], 0)) for x in (-5, -3, -1, 1, 3, 5)] == HALVES[name]
+    assert [int(function(x, 1, ROUNDINGS[name], 0)) for x in (-5, -3, -1, 1, 3, 5)] == ROUNDED_HALVES[name]
 
 
 @compiled_or_not

@@ -19,25 +19,11 @@ from fasim.network import Network
 from fasim.scalar.rounding import OVERFLOWS, ROUNDINGS, shift_round
 from fasim.schedule import StepSettings
 from tests.fixed_bridge import Case, compare
+from tests.fixed_statements import ROUNDED_HALVES
 
 BYTE = Fixed(8, 0)
 SEED, SITE = np.uint64(7), 99
 HALVES = [-2.5, -1.5, -0.5, 0.5, 1.5, 2.5]
-ROUNDED_HALVES = {
-    "TRN": [-3, -2, -1, 0, 1, 2],
-    "TRN_INF": [-2, -1, 0, 1, 2, 3],
-    "TRN_ZERO": [-2, -1, 0, 0, 1, 2],
-    "TRN_AWAY": [-3, -2, -1, 1, 2, 3],
-    "TRN_MAG": [-2, -1, 0, 0, 1, 2],
-    "RND": [-2, -1, 0, 1, 2, 3],
-    "RND_MIN_INF": [-3, -2, -1, 0, 1, 2],
-    "RND_INF": [-3, -2, -1, 1, 2, 3],
-    "RND_ZERO": [-2, -1, 0, 0, 1, 2],
-    "RND_CONV": [-2, -2, 0, 0, 2, 2],
-    "RND_CONV_ODD": [-3, -1, -1, 1, 1, 3],
-    "JAM": [-3, -1, -1, 1, 1, 3],
-    "JAM_UNBIASED": [-3, -1, -1, 1, 1, 3],
-}
 
 
 def column(*numbers: int) -> np.ndarray:
