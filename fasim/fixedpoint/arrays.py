@@ -1,7 +1,8 @@
 """Fixed-point arithmetic on plain NumPy arrays of integers: casts, matrix products and convolutions, exact to the bit.
 
-A product sum is formed by the fastest engine that is proven exact for the formats: a float matrix product where every
-partial sum is a whole number that the float holds, else loops over integers. What an accumulator of limited width would
+A product sum is formed by the fastest engine that is proven exact for the formats: the CPU's dot products of bytes or words
+where 32 bits hold every sum, a float matrix product where every partial sum is a whole number that the float holds, else
+loops over integers. What an accumulator of limited width would
 make of it is computed addition by addition.
 """
 
@@ -27,7 +28,8 @@ _MOST_BITS = 63
 _EXACT_UP_TO = {"float32": 2**24, "float64": 2**53}
 _WORD_BITS = 32
 _SHORTEST_CHUNK = 16  # terms for which int32 sums are worth the pass that adds them in int64
-# below, making a float copy of the matrix costs more than integer loops: 281 us against 98 for one row of 784 x 500
+# below, copying the matrix, as floats or transposed, costs more than integer loops: 90 and 145 us against 30 for one row of
+# 784 x 500
 _FEW_ROWS = 4
 ENGINES = ("auto", "integer", *_EXACT_UP_TO)
 
@@ -180,7 +182,7 @@ def matmul(
         ``exact``, or a register such as ``20 SAT every_mac RND:12 lanes:4`` (`fasim.fixedpoint.accumulator.Acc`).
     engine : str
         How exact sums are formed, with the same result: ``integer`` (compiled loops), ``float32`` or ``float64`` (BLAS,
-        only where `exact_window` allows it), ``auto`` the fastest that is allowed.
+        only where `exact_window` allows it), ``auto`` the fastest that is allowed (which may be the CPU's dot products).
     return_counts : bool
         Whether to return too what left its range.
 
@@ -331,6 +333,8 @@ def _exact(a: Integers, b: Integers, a_format: Fixed, b_format: Fixed, engine: s
         chosen = engine
     elif len(a) < _FEW_ROWS:
         chosen = "integer"
+    elif narrow and (sums := _by_dot_products(a, b, a_format, b_format)) is not None:
+        return sums
     else:
         chosen = next(name for name in (*_EXACT_UP_TO, "integer") if allowed[name] or name == "integer")
     if chosen != "integer":
@@ -349,4 +353,27 @@ def _exact(a: Integers, b: Integers, a_format: Fixed, b_format: Fixed, engine: s
     for first in range(0, terms, chunk):
         kernels.project_error_fixed(np.ascontiguousarray(a[:, first : first + chunk]), b[first : first + chunk], part)
         sums += part
+    return sums
+
+
+def _by_dot_products(a: Integers, b: Integers, a_format: Fixed, b_format: Fixed) -> Integers | None:
+    """Return the sums, which int32 holds, by the CPU's dot products of bytes or words; None where it or they do not fit."""
+    # imported here: it asks LLVM what the CPU can do, which a program without such products need not wait for
+    from fasim.kernels import micro
+
+    def fit(a_type: type, b_type: type) -> bool:
+        pairs = ((a_format, np.iinfo(a_type)), (b_format, np.iinfo(b_type)))
+        return all(held.min <= fmt.lo and fmt.hi <= held.max for fmt, held in pairs)
+
+    choices = (
+        (micro.gemm_nt_int8, np.int8, np.int8),
+        (micro.gemm_nt_uint8, np.uint8, np.int8),
+        (micro.gemm_nt_int16, np.int16, np.int16),
+    )
+    found = next((choice for choice in choices if fit(*choice[1:])), None)
+    if found is None or micro.TARGET == "portable":  # whose loops BLAS outruns
+        return None
+    kernel, a_type, b_type = found
+    sums = np.empty((len(a), b.shape[1]), np.int32)
+    kernel(a.astype(a_type, copy=False), np.ascontiguousarray(b.T, b_type), sums)
     return sums

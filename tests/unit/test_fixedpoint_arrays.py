@@ -116,6 +116,19 @@ def test_every_engine_makes_the_exact_product(a_format, b_format, engine):
     assert (sums.tolist(), fmt.frac) == (aligned, finest)
 
 
+@pytest.mark.parametrize("rows", [1, 4, 7])
+@pytest.mark.parametrize(
+    ("a_format", "b_format"),
+    [(S8, S8), (U8, S8), (S8, U8), (U8, U8), (Fixed(12, 3), Fixed(12, 5)), (Fixed(16, 0), Fixed(9, 0)), (S8, Fixed(18, 0))],
+    ids=str,
+)
+def test_words_of_any_width_and_storage_make_the_same_product(a_format, b_format, rows):
+    """Whichever of the dot products serves them, and stored as NumPy's default integers too."""
+    a, b = raw(a_format, rows, 37), raw(b_format, 37, 6)
+    for left, right in ((a, b), (a.astype(np.int64), b.astype(np.int64)), (a, np.asfortranarray(b))):
+        assert matmul(left, right, a_format, b_format)[0].tolist() == product(a, b)
+
+
 @pytest.mark.parametrize("value", ["lo", "hi"])
 @pytest.mark.parametrize("terms", [1, 2, 3, 784])
 @pytest.mark.parametrize("fmt", [S8, S16, Fixed(24, 0), Fixed(26, 0), U8], ids=str)

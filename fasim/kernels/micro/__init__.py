@@ -1,0 +1,16 @@
+"""Microkernels: products whose sums stay in registers, written for the vector unit that this CPU has.
+
+>>> import numpy as np
+>>> from fasim.kernels.micro import gemm_nt_int8
+>>> out = np.empty((1, 2), np.int32)
+>>> gemm_nt_int8(np.int8([[1, -128]]), np.int8([[3, 4], [-128, -128]]), out)
+>>> out.tolist()
+[[-509, 16256]]
+"""
+
+from __future__ import annotations
+
+from fasim.kernels.micro.gemm import gemm_nt_float32, gemm_nt_int8, gemm_nt_int16, gemm_nt_uint8
+from fasim.kernels.micro.target import FUSED, TARGET
+
+__all__ = ["FUSED", "TARGET", "gemm_nt_float32", "gemm_nt_int8", "gemm_nt_int16", "gemm_nt_uint8"]

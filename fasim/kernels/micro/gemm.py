@@ -1,0 +1,179 @@
+"""Matrix products of rows with rows: ``out[n, j] = sum_k a[n, k] * b[j, k]``, a dense layer's forward pass.
+
+Any shape, zeros included; any alignment; rows of any step in memory, whose elements lie side by side (C order, or slices of
+it). An out row must not overlap an input. Results do not depend on which path runs (`fasim.kernels.micro.TARGET`), on
+alignment or steps, or on what other rows and columns there are: a slice of A gives the same bits.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import njit, types
+from numba.core.errors import TypingError
+from numba.extending import intrinsic
+
+from fasim.kernels.compile import kernel
+from fasim.kernels.micro import portable, tiles
+from fasim.kernels.micro.target import TARGET
+
+_PORTABLE = TARGET == "portable"
+_SHORTEST = tiles.SHORTEST
+_LENGTHENS = _SHORTEST > 0
+_cover_float32, _cover_int16 = tiles.cover_float32, tiles.cover_int16
+_cover_int8, _cover_uint8 = tiles.cover_int8, tiles.cover_uint8
+_portable_float32, _portable_integer = portable.gemm_float32, portable.gemm_integer
+
+
+@intrinsic
+def _address(_context, array, like):
+    """Return where a matrix begins; it must have the type of `like`, for addresses know none."""
+    if not isinstance(array, types.Array) or array.ndim != 2 or array.dtype != like:
+        raise TypingError(f"gemm_nt of {array}: needs a matrix of {like}")
+
+    def codegen(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.ptrtoint(data, ir.IntType(64))
+
+    return types.int64(array, like), codegen
+
+
+@njit(inline="always", cache=True)
+def _lies_in_rows(array):
+    """Tell whether the elements of a row lie side by side; an array without elements has any strides."""
+    return array.size == 0 or array.shape[1] == 1 or array.strides[1] == array.itemsize
+
+
+@njit(inline="always", cache=True)
+def _check(a, b, out):
+    """Refuse what would be read or written beside the arrays."""
+    if a.shape[0] != out.shape[0] or b.shape[0] != out.shape[1] or a.shape[1] != b.shape[1]:
+        raise ValueError("gemm_nt: needs shapes (N, K), (J, K) and (N, J)")
+    if not (_lies_in_rows(a) and _lies_in_rows(b) and _lies_in_rows(out)):
+        raise ValueError("gemm_nt: needs rows whose elements lie side by side; copy by numpy.ascontiguousarray")
+
+
+@njit(inline="always", cache=True)
+def _lengthen(matrix):
+    """Return a copy with zeros behind each row, as many as the shortest vector needs."""
+    longer = np.zeros((matrix.shape[0], _SHORTEST), matrix.dtype)
+    for n in range(matrix.shape[0]):
+        for k in range(matrix.shape[1]):
+            longer[n, k] = matrix[n, k]
+    return longer
+
+
+@kernel
+def gemm_nt_float32(a, b, out):
+    """Multiply matrices of float32 along their rows.
+
+    ``out[n, j] = sum_k a[n, k] * b[j, k]``
+
+    Parameters
+    ----------
+    a : float32[N, K]
+    b : float32[J, K]
+    out : float32[N, J]     written
+
+    Order of additions: K is divided into ceil(K / 512) equal blocks of whole sixteens (the last is shorter). In a block,
+    lane l = 0 .. 15 adds the products of k = l, l + 16, ... by fused multiply-adds (one rounding a term), from 0; then
+    ``g[i] = (s[4i] + s[4i+2]) + (s[4i+1] + s[4i+3])`` and ``(g[0] + g[2]) + (g[1] + g[3])``; blocks are added in order.
+    The same bits on every CPU with a fused multiply-add. With u = 2^-24 the error is at most
+    ``m u / (1 - m u) sum_k |a[n, k] b[j, k]|`` for m = ceil(min(K, 512) / 16) + ceil(K / 512) + 3.
+
+    Raises ValueError where shapes do not fit or a row is not contiguous. Cost: N J K multiply-accumulates.
+    """
+    like = np.float32(0)
+    to, left, right = _address(out, like), _address(a, like), _address(b, like)
+    _check(a, b, out)
+    if _PORTABLE:
+        _portable_float32(a, b, out)
+    else:
+        _cover_float32(left, a.strides[0], right, b.strides[0], to, out.strides[0], *out.shape, a.shape[1])
+
+
+@kernel
+def gemm_nt_int16(a, b, out):
+    """Multiply matrices of int16 along their rows, exactly.
+
+    ``out[n, j] = sum_k a[n, k] * b[j, k]``
+
+    Parameters
+    ----------
+    a : int16[N, K]
+    b : int16[J, K]
+    out : int32[N, J]       written
+
+    Sums are formed modulo 2^32: exact where they fit into 32 bits, which the caller proves
+    (K max|a| max|b| < 2^31); the same bits on every CPU.
+
+    Raises ValueError where shapes do not fit or a row is not contiguous. Cost: N J K multiply-accumulates.
+    """
+    to, left, right = _address(out, np.int32(0)), _address(a, np.int16(0)), _address(b, np.int16(0))
+    _check(a, b, out)
+    if _PORTABLE:
+        _portable_integer(a, b, out)
+    elif _LENGTHENS and a.shape[1] < _SHORTEST:
+        longer_a, longer_b = _lengthen(a), _lengthen(b)
+        left, right = _address(longer_a, np.int16(0)), _address(longer_b, np.int16(0))
+        _cover_int16(left, longer_a.strides[0], right, longer_b.strides[0], to, out.strides[0], *out.shape, _SHORTEST)
+    else:
+        _cover_int16(left, a.strides[0], right, b.strides[0], to, out.strides[0], *out.shape, a.shape[1])
+
+
+@kernel
+def gemm_nt_int8(a, b, out):
+    """Multiply matrices of int8 along their rows, exactly.
+
+    ``out[n, j] = sum_k a[n, k] * b[j, k]``
+
+    Parameters
+    ----------
+    a : int8[N, K]
+    b : int8[J, K]
+    out : int32[N, J]       written
+
+    Sums are formed modulo 2^32: exact where they fit into 32 bits, which the caller proves
+    (always so for K < 131 072); the same bits on every CPU.
+
+    Raises ValueError where shapes do not fit or a row is not contiguous. Cost: N J K multiply-accumulates.
+    """
+    to, left, right = _address(out, np.int32(0)), _address(a, np.int8(0)), _address(b, np.int8(0))
+    _check(a, b, out)
+    if _PORTABLE:
+        _portable_integer(a, b, out)
+    elif _LENGTHENS and a.shape[1] < _SHORTEST:
+        longer_a, longer_b = _lengthen(a), _lengthen(b)
+        left, right = _address(longer_a, np.int8(0)), _address(longer_b, np.int8(0))
+        _cover_int8(left, longer_a.strides[0], right, longer_b.strides[0], to, out.strides[0], *out.shape, _SHORTEST)
+    else:
+        _cover_int8(left, a.strides[0], right, b.strides[0], to, out.strides[0], *out.shape, a.shape[1])
+
+
+@kernel
+def gemm_nt_uint8(a, b, out):
+    """Multiply matrices of uint8 and int8 along their rows, exactly.
+
+    ``out[n, j] = sum_k a[n, k] * b[j, k]``
+
+    Parameters
+    ----------
+    a : uint8[N, K]
+    b : int8[J, K]
+    out : int32[N, J]       written
+
+    Sums are formed modulo 2^32: exact where they fit into 32 bits, which the caller proves
+    (always so for K < 65 793); the same bits on every CPU.
+
+    Raises ValueError where shapes do not fit or a row is not contiguous. Cost: N J K multiply-accumulates.
+    """
+    to, left, right = _address(out, np.int32(0)), _address(a, np.uint8(0)), _address(b, np.int8(0))
+    _check(a, b, out)
+    if _PORTABLE:
+        _portable_integer(a, b, out)
+    elif _LENGTHENS and a.shape[1] < _SHORTEST:
+        longer_a, longer_b = _lengthen(a), _lengthen(b)
+        left, right = _address(longer_a, np.uint8(0)), _address(longer_b, np.int8(0))
+        _cover_uint8(left, longer_a.strides[0], right, longer_b.strides[0], to, out.strides[0], *out.shape, _SHORTEST)
+    else:
+        _cover_uint8(left, a.strides[0], right, b.strides[0], to, out.strides[0], *out.shape, a.shape[1])

@@ -1,0 +1,70 @@
+"""The matrix products of `fasim.kernels.micro` for every other CPU: plain loops that LLVM can vectorise, the same bits."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, types
+from numba.extending import intrinsic
+
+from fasim.kernels.compile import kernel
+from fasim.kernels.micro import vectors as v
+from fasim.kernels.micro.blocks import BLOCK_BYTES, LANES, block_length
+from fasim.kernels.micro.target import FUSED
+
+
+@intrinsic
+def _fused(_context, total, x, y):
+    """Return ``total + x y``, rounded once where the CPU can, else twice."""
+
+    def codegen(_context, builder, _signature, arguments):
+        if FUSED:
+            x, y, total = (arguments[i] for i in (1, 2, 0))
+            return v.call(builder, "llvm.fma.f32", v.F32, [x, y, total])
+        return builder.fadd(arguments[0], builder.fmul(arguments[1], arguments[2]))
+
+    return types.float32(types.float32, types.float32, types.float32), codegen
+
+
+@njit(inline="always", cache=True)
+def _total(lanes):
+    """Add 16 lanes in the order of the register tiles."""
+    g0 = (lanes[0] + lanes[2]) + (lanes[1] + lanes[3])
+    g1 = (lanes[4] + lanes[6]) + (lanes[5] + lanes[7])
+    g2 = (lanes[8] + lanes[10]) + (lanes[9] + lanes[11])
+    g3 = (lanes[12] + lanes[14]) + (lanes[13] + lanes[15])
+    return (g0 + g2) + (g1 + g3)
+
+
+@kernel
+def gemm_float32(a, b, out):
+    """``out = a b^T`` in float32, in the order of additions of the register tiles."""
+    rows, columns = out.shape
+    terms = a.shape[1]
+    length = block_length(terms, BLOCK_BYTES // 4, LANES)
+    lanes = np.empty(LANES, np.float32)
+    for n in range(rows):
+        for j in range(columns):
+            total = np.float32(0)
+            for start in range(0, terms, length):
+                stop = min(start + length, terms)
+                whole = stop - (stop - start) % LANES
+                lanes[:] = 0
+                for k in range(start, whole, LANES):
+                    for lane in range(LANES):
+                        lanes[lane] = _fused(lanes[lane], a[n, k + lane], b[j, k + lane])
+                for k in range(whole, stop):
+                    lanes[k - whole] = _fused(lanes[k - whole], a[n, k], b[j, k])
+                total = np.float32(_total(lanes) + total)
+            out[n, j] = total
+
+
+@kernel
+def gemm_integer(a, b, out):
+    """``out = a b^T`` in int32, modulo 2^32."""
+    rows, columns = out.shape
+    for n in range(rows):
+        for j in range(columns):
+            total = np.int32(0)
+            for k in range(a.shape[1]):
+                total = np.int32(total + np.int32(np.int32(a[n, k]) * np.int32(b[j, k])))
+            out[n, j] = total
