@@ -56,7 +56,7 @@ def calibrate(**given: Any) -> None:  # noqa: ANN401
     settings = read.settings(given, data.task)
     network = read.network(given, given["net"] or default_network(data, settings.target), settings.loss)
     folder = ResultFolder(path.parent)
-    progress = Progress(given["epochs"])
+    progress = Progress(given["epochs"], compiling=not given["as_json"])
     try:
         with progress:
             result = run_calibration(

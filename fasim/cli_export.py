@@ -38,12 +38,13 @@ def export(context: click.Context, **given: Any) -> None:  # noqa: ANN401
     """Write a run for hardware or other programs: RUN is a folder with a checkpoint, else a fresh run is set up."""
     from fasim import export as exports
     from fasim import report
+    from fasim.progress import Compiling
 
     form = exports.check_form(given["form"])
     start, name = _from_run(context, given) if given["run"] else _fresh(given)
     results = report.result_folder(given["out"], "export", name)
     try:
-        with exports.whole_folder(results.path) as folder:
+        with exports.whole_folder(results.path) as folder, Compiling():
             if form == "hex":
                 exports.write_vectors(folder, start, given["steps"])
             elif form == "npz":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import click
@@ -38,10 +39,35 @@ class Command(click.Command):
                 formatter.write_dl(records)
 
 
+class LazyCommand(click.Command):
+    """A command that is known by its name and help alone; the module with its options is imported when it is asked for.
+
+    Parameters
+    ----------
+    name : str
+    place : str
+        ``module:attribute`` of the command itself.
+    text : str
+        The help that the list of commands shows, the same as the command's own.
+    """
+
+    def __init__(self, name: str, place: str, text: str) -> None:
+        super().__init__(name, help=text)
+        self.place = place
+
+    def load(self) -> click.Command:
+        """Import the command itself."""
+        module, _, attribute = self.place.partition(":")
+        found: click.Command = getattr(import_module(module), attribute)
+        return found
+
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:  # noqa: ANN401 - click's own
+        """Let the command itself read its arguments: click then runs the command of the context, not this one."""
+        return self.load().make_context(*arguments, **more)
+
+
 class Group(click.Group):
     """Turns an error that the user can mend into one line and exit code 2."""
-
-    command_class = Command
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
         """Run the command that is asked for."""

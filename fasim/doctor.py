@@ -7,6 +7,7 @@ import platform
 from collections.abc import Iterator
 from importlib.metadata import version
 
+import llvmlite.binding as llvm  # type: ignore[import-untyped]
 import numpy as np
 
 from fasim import __version__, backends
@@ -18,6 +19,18 @@ from fasim.schedule import StepSettings
 from fasim.state import initial_state, set_learning_rate
 
 PACKAGES = ("numpy", "numba", "llvmlite", "scipy", "scikit-learn", "matplotlib")
+# what LLVM calls the instruction sets that make kernels faster: wide vectors, fused multiply-add, dot products of bytes
+VECTORS = {
+    "avx2": "AVX2",
+    "fma": "FMA",
+    "avx512f": "AVX-512",
+    "avx512bw": "AVX-512 BW",
+    "avx512vnni": "AVX-512 VNNI",
+    "avxvnni": "AVX-VNNI",
+    "neon": "NEON",
+    "dotprod": "NEON dot product",
+    "sve": "SVE",
+}
 
 
 def lines() -> Iterator[str]:
@@ -25,6 +38,7 @@ def lines() -> Iterator[str]:
     yield f"fasim {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     yield "packages: " + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     yield f"CPU: {cpu_model()}, {os.cpu_count()} cores"
+    yield f"vector instructions: {', '.join(vector_instructions()) or 'none that LLVM names'}"
     yield f"backends: {', '.join(backends.names())}"
     yield f"data: {os.environ.get('FASIM_DATA') or fetch.cache_folder()}"
     yield f"self-test, 3 steps of dfa in s8_stoch, cpu against the interpreter: {_self_test()}"
@@ -38,6 +52,19 @@ def cpu_model() -> str:
     except OSError:
         names = []
     return names[0] if names else platform.processor() or "unknown"
+
+
+def vector_instructions() -> list[str]:
+    """Return the instruction sets of this CPU that matter for speed, as LLVM finds them; Numba compiles for all of them.
+
+    Unless the variables NUMBA_CPU_NAME or NUMBA_CPU_FEATURES say otherwise; these are then named too.
+    """
+    try:
+        found = llvm.get_host_cpu_features()
+    except RuntimeError:  # a platform on which LLVM cannot ask
+        found = {}
+    forced = [f"{name}={os.environ[name]}" for name in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES") if os.environ.get(name)]
+    return [name for feature, name in VECTORS.items() if found.get(feature)] + forced
 
 
 def _self_test() -> str:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from numba import njit
 from numba.core import config as numba_config
+from numba.core import event
 
 config: Any = numba_config
 PACKAGE = Path(__file__).parents[1]
@@ -54,3 +56,37 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
         return njit(cache=True, nogil=True, error_model="numpy")(function)
     finally:
         config.CACHE_DIR = before
+
+
+class _Compilations(event.Listener):
+    """Calls back as the compilation of a kernel starts; what it calls in turn is part of it and not told."""
+
+    def __init__(self, started: Callable[[str], None]) -> None:
+        self.started, self.depth = started, 0
+
+    def on_start(self, compilation: Any) -> None:
+        """Numba holds its compiler lock: one thread compiles at a time."""
+        self.depth += 1
+        if self.depth == 1:
+            self.started(compilation.data["dispatcher"].__name__)
+
+    def on_end(self, compilation: Any) -> None:
+        """End one, by an error too."""
+        self.depth -= 1
+
+
+@contextmanager
+def compilations(started: Callable[[str], None]) -> Iterator[None]:
+    """Call back with the name of every kernel that is compiled in the body of the ``with``; one from the cache is not.
+
+    Parameters
+    ----------
+    started : callable
+        Called as the compilation starts, by the thread that compiles.
+
+    Notes
+    -----
+    Numba's event ``numba:compile``, see its documentation, "Event API".
+    """
+    with event.install_listener("numba:compile", _Compilations(started)):
+        yield

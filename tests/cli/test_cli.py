@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from fasim.cli import command
+from fasim.progress import COMPILING
 
 QUICK = ["--epochs", "1", "--seeds", "0", "--net", "64-16-10"]
 
@@ -289,7 +290,7 @@ def stopped_after_its_first_line(arguments):
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    first = process.stderr.readline()
+    first = next(line for line in process.stderr if not line.startswith(COMPILING))
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
     return process.returncode, stdout, first + stderr

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from fasim.cli import command
+from fasim.progress import COMPILING
 
 QUICK = ["--epochs", "2", "--seeds", "0,1", "--net", "64-12-10", "--rules", "bp,drtp", "--datapaths", "s8"]
 
@@ -135,7 +136,7 @@ def test_ctrl_c_keeps_the_curves_of_the_runs_that_have_finished(tmp_path):
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    first = process.stderr.readline()
+    first = next(line for line in process.stderr if not line.startswith(COMPILING))
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, first + stderr

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -75,3 +79,38 @@ def test_digits_split_never_changes():
     # Fixed here: another split makes every published accuracy another number.
     assert order[:5].tolist() == [360, 1773, 1482, 600, 850]
     assert sha256(order.astype("<i8").tobytes())[:16] == "14b7f6bc58ce844e"
+
+
+def test_digits_need_no_import_of_scikit_learn():
+    code = "import sys\nfrom fasim.data import load\nload('digits')\nprint('sklearn' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+OTHERS = {
+    "absent": None,
+    "empty": b"",
+    "no archive": b"no archive",
+    "other columns": gzip.compress(b"1,2,3\n4,5,6\n"),
+    "no numbers": gzip.compress(b"a,b\n"),
+    "other greys": gzip.compress((b"17," * 64 + b"1\n") * 2),
+}
+
+
+@pytest.mark.parametrize("content", OTHERS.values(), ids=OTHERS)
+@pytest.mark.filterwarnings("ignore:loadtxt")
+def test_digits_come_from_scikit_learn_itself_where_its_file_is_another(content, tmp_path, monkeypatch):
+    expected = digits.arrays()
+    path = tmp_path / "digits.csv.gz"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setattr(digits, "FILE", path)
+    asked = []
+    import sklearn.datasets
+
+    real = sklearn.datasets.load_digits
+    monkeypatch.setattr(sklearn.datasets, "load_digits", lambda **given: asked.append(given) or real(**given))
+    for found, wanted in zip(digits.arrays(), expected, strict=True):
+        assert found.dtype == wanted.dtype
+        np.testing.assert_array_equal(found, wanted)
+    assert len(asked) == 1

@@ -1,0 +1,48 @@
+"""Which kernels some work calls with which types of arguments, without compiling any: run as a program.
+
+Each line of standard input is one command line of fasim; printed is what those call and the cases of `fasim.warm` do not,
+as JSON. The kernels do nothing here: their places are taken before a backend takes hold of them.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections import defaultdict
+
+from numba import typeof
+
+from fasim import kernels
+
+CALLED = defaultdict(set)
+
+
+def recorder(name):
+    def record(*arguments):
+        CALLED[name].add(tuple(str(typeof(argument)) for argument in arguments))
+
+    return record
+
+
+def main():
+    for name in kernels.__all__:
+        setattr(kernels, name, recorder(name))
+    from click.testing import CliRunner
+
+    from fasim import warm
+    from fasim.cli import command
+
+    for case in warm.cases(sys.argv[1:]):
+        warm.run(case)
+    ready = {name: set(types) for name, types in CALLED.items()}
+    CALLED.clear()
+    for line in sys.stdin.read().splitlines():
+        result = CliRunner().invoke(command, shlex.split(line))
+        assert result.exit_code == 0, (line, result.output, result.exception)
+    missing = {name: sorted(types - ready.get(name, set())) for name, types in CALLED.items()}
+    print(json.dumps({"called": len(CALLED), "missing": {name: types for name, types in missing.items() if types}}))
+
+
+if __name__ == "__main__":
+    main()
