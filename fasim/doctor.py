@@ -13,6 +13,7 @@ import numpy as np
 from fasim import __version__, backends
 from fasim.data import fetch
 from fasim.fixedpoint import load_datapath
+from fasim.kernels import micro
 from fasim.network import Network
 from fasim.rules import training_step
 from fasim.schedule import StepSettings
@@ -39,6 +40,7 @@ def lines() -> Iterator[str]:
     yield "packages: " + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     yield f"CPU: {cpu_model()}, {os.cpu_count()} cores"
     yield f"vector instructions: {', '.join(vector_instructions()) or 'none that LLVM names'}"
+    yield f"matrix products: tiles for {micro.TARGET}"
     yield f"backends: {', '.join(backends.names())}"
     yield f"data: {os.environ.get('FASIM_DATA') or fetch.cache_folder()}"
     yield f"self-test, 3 steps of dfa in s8_stoch, cpu against the interpreter: {_self_test()}"

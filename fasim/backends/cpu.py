@@ -15,7 +15,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from fasim.backends import Samples, chunks
-from fasim.backends.cpu_bind import Slice
+from fasim.backends.cpu_bind import Slice, groups
 from fasim.backends.cpu_fixed import bind_fixed
 from fasim.backends.cpu_float import bind_float
 from fasim.backends.observer import Observer, collect
@@ -174,26 +174,30 @@ class CpuProgram:
         if observer is not None:
             calls += observer.loaded(arrays, rows)
         before = "rows"
-        for op in self.schedule.ops:
-            by = self._division(op)
+        for by, ops in groups(self.schedule, self._division):
             if self.workers > 1 and (by != before or by == "whole"):
                 calls.append((self.barrier.wait, ()))
             before = by
-            part = rows
-            if by == "units":
-                count = self.schedule[op.writes[0]].shape[0]
-                part = Slice(count * index // self.workers, count * (index + 1) // self.workers)
-            elif by == "whole":
-                part = Slice(0, 0 if index else (self.schedule[op.reads[0]].shape or (1,))[0])
+            part = self._part(ops[0], by, rows, index)
             if part.start < part.stop:
-                if op.site:
-                    counters[op.site] = np.zeros(2, np.int64)
-                calls.extend(bind.op(self.schedule, op, arrays, part, step, counters.get(op.site)))
+                for op in ops:
+                    if op.site:
+                        counters[op.site] = np.zeros(2, np.int64)
+                calls.extend(bind.group(self.schedule, ops, arrays, part, step, counters))
                 if observer is not None:
-                    calls += observer.calls(op, arrays, part)
+                    calls += [call for op in ops for call in observer.calls(op, arrays, part)]
         if before != "rows" and self.workers > 1:
             calls.append((self.barrier.wait, ()))
         return calls
+
+    def _part(self, op: Op, by: str, rows: Slice, index: int) -> Slice:
+        """Return what thread `index` does of an op that is divided in this way."""
+        if by == "units":
+            count = self.schedule[op.writes[0]].shape[0]
+            return Slice(count * index // self.workers, count * (index + 1) // self.workers)
+        if by == "whole":
+            return Slice(0, 0 if index else (self.schedule[op.reads[0]].shape or (1,))[0])
+        return rows
 
     def _division(self, op: Op) -> str:
         """Return what the threads divide among them: batch rows, units, or nothing."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fasim import kernels
-from fasim.schedule import Schedule
+from fasim.schedule import Op, Schedule
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 Arrays = dict[str, np.ndarray]
@@ -34,3 +35,17 @@ def load_labels(schedule: Schedule, arrays: Arrays, labels: np.ndarray, rows: Sl
     if name == "label":
         return [(kernels.load_labels, (labels, batch, out))]
     return [(kernels.load_rows, (labels, batch, np.float32(1.0), out))]
+
+
+def groups(schedule: Schedule, division: Callable[[Op], str]) -> Iterator[tuple[str, tuple[Op, ...]]]:
+    """Yield ops that run as one pass, see :mod:`fasim.schedule.fuse`, and what the threads divide among them.
+
+    An op of no group comes alone, and a group ends where the division changes.
+    """
+
+    def key(pair: tuple[int, Op]) -> tuple[str, str | int]:
+        number, op = pair
+        return division(op), op.group or number
+
+    for (by, _), pairs in groupby(enumerate(schedule.ops), key):
+        yield by, tuple(op for _, op in pairs)

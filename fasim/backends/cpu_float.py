@@ -32,6 +32,18 @@ class FloatBinding:
             calls = [(kernels.load_standard_rows, (data.codes, batch, data.gain, data.offset, act))]
         return calls + load_labels(schedule, arrays, data.labels, rows, batch)
 
+    def group(
+        self,
+        schedule: Schedule,
+        ops: tuple[Op, ...],
+        arrays: Arrays,
+        part: Slice,
+        step: np.ndarray,
+        counters: dict[str, np.ndarray],
+    ) -> list[Call]:
+        """Return the calls of ops that run as one pass."""
+        return [call for op in ops for call in self.op(schedule, op, arrays, part, step, counters.get(op.site))]
+
     def op(
         self,
         schedule: Schedule,
