@@ -6,40 +6,30 @@ import numpy as np
 from numba import njit
 
 from fasim.kernels.compile import kernel
-from fasim.kernels.micro import vectors as v
 from fasim.kernels.micro.blocks import BLOCK_BYTES, LANES, block_length
-from fasim.kernels.micro.dot import Kind, dot_tile, scratch
-from fasim.kernels.micro.target import TARGET
+from fasim.kernels.micro.dot import dot_tile, scratch
+from fasim.kernels.micro.kinds import FLOAT32, INT8, INT16, UINT8, VNNI, WIDE
 
-_WIDE = TARGET.startswith("avx512")
-_VNNI = TARGET == "avx512vnni"
-_INTS = v.vector(v.I32, 16 if _WIDE else 8)
-
-_FLOAT32 = Kind(v.F32, v.vector(v.F32, 16 if _WIDE else 8), parts=1 if _WIDE else 2)
-_INT16 = Kind(v.I16, _INTS, vnni=_VNNI, masked=_WIDE)
-_INT8 = Kind(v.I8, _INTS, vnni=_VNNI, masked=_WIDE)
-_UINT8 = _INT8._replace(unsigned=True)
-
-SHORTEST = 0 if _WIDE else _INT16.step
+SHORTEST = 0 if WIDE else INT16.step
 """Terms that a row of integers must have at least."""
 _STEP = 64
 """Terms that any integer tile takes at once, or a multiple of them."""
 
 # As many sums as the registers hold beside what is multiplied: 32 of them, or 16
-_ROWS, _COLUMNS, _ONE_ROW = (4, 4, 8) if _WIDE else (3, 2, 4)
+_ROWS, _COLUMNS, _ONE_ROW = (4, 4, 8) if WIDE else (3, 2, 4)
 # Columns for which A is read once from the second-level cache, and how much of A is to stay in it
 _NEAR = 4 * _COLUMNS
 _BAND_BYTES = 256 * 1024
 
-_many_float32 = dot_tile(_FLOAT32, _ROWS, _COLUMNS)
-_one_float32 = dot_tile(_FLOAT32, 1, _ONE_ROW)
-_many_int16 = dot_tile(_INT16, _ROWS, _COLUMNS)
-_one_int16 = dot_tile(_INT16, 1, _ONE_ROW)
-_many_int8 = dot_tile(_INT8, _ROWS, _COLUMNS, "given" if _VNNI else "none")
-_one_int8 = dot_tile(_INT8, 1, _ONE_ROW, "inline" if _VNNI else "none")
-_offsets_int8 = dot_tile(_INT8, 1, _NEAR, "only" if _VNNI else "none")
-_many_uint8 = dot_tile(_UINT8, _ROWS, _COLUMNS)
-_one_uint8 = dot_tile(_UINT8, 1, _ONE_ROW)
+_many_float32 = dot_tile(FLOAT32, _ROWS, _COLUMNS)
+_one_float32 = dot_tile(FLOAT32, 1, _ONE_ROW)
+_many_int16 = dot_tile(INT16, _ROWS, _COLUMNS)
+_one_int16 = dot_tile(INT16, 1, _ONE_ROW)
+_many_int8 = dot_tile(INT8, _ROWS, _COLUMNS, "given" if VNNI else "none")
+_one_int8 = dot_tile(INT8, 1, _ONE_ROW, "inline" if VNNI else "none")
+_offsets_int8 = dot_tile(INT8, 1, _NEAR, "only" if VNNI else "none")
+_many_uint8 = dot_tile(UINT8, _ROWS, _COLUMNS)
+_one_uint8 = dot_tile(UINT8, 1, _ONE_ROW)
 
 
 @njit(inline="always", cache=True)
@@ -94,7 +84,7 @@ def cover_int16(a, a_step, b, b_step, out, out_step, rows, columns, terms):
 def cover_int8(a, a_step, b, b_step, out, out_step, rows, columns, terms):
     """``out = a b^T``, modulo 2^32, of int8, likewise."""
     _cover(
-        _many_int8, _one_int8, _offsets_int8, 1, _STEP, _VNNI,
+        _many_int8, _one_int8, _offsets_int8, 1, _STEP, VNNI,
         a, a_step, b, b_step, out, out_step, rows, columns, terms,
     )  # fmt: skip
 

@@ -86,6 +86,11 @@ def load_masked(b: Builder, address: Value, kind: ir.VectorType, mask: Value) ->
     return call(b, f"llvm.masked.load.{_suffix(kind)}.p0", kind, arguments)
 
 
+def store(b: Builder, value: Value, address: Value) -> None:
+    """Store to an address of any alignment."""
+    b.store(value, pointer(b, address, value.type)).align = 1
+
+
 def store_masked(b: Builder, value: Value, address: Value, mask: Value) -> None:
     """Store the lanes of a mask and touch no memory of the others."""
     arguments = [value, pointer(b, address, value.type), _ANY_ALIGNMENT, mask]
@@ -116,3 +121,9 @@ def dot_bytes(b: Builder, total: Value, x: Value, y: Value) -> Value:
 def add(b: Builder, x: Value, y: Value) -> Value:
     """Return the sum of two vectors of floats or integers."""
     return b.fadd(x, y) if x.type.element == F32 else b.add(x, y)
+
+
+def prefetch(b: Builder, address: Value) -> None:
+    """Ask for the cache line of an address, to be written; no address is wrong."""
+    arguments = [pointer(b, address, I8), *(ir.Constant(I32, value) for value in (1, 3, 1))]
+    call(b, "llvm.prefetch.p0", ir.VoidType(), arguments)
