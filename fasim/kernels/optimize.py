@@ -26,7 +26,7 @@ COUPLED, DECOUPLED, ADAMW = 0, 1, 2
 
 
 @kernel
-def _factors(rate, decay, decay_kind):
+def factors(rate, decay, decay_kind):
     """Return what scales w in the gradient, and what scales it beside the step."""
     if decay_kind == COUPLED:
         return decay, np.float32(0)
@@ -60,7 +60,7 @@ def sgd(parameter, gradient, rate, decay, decay_kind):
     decay_kind : int64
     """
     lr = np.float32(rate[0])
-    couple, shrink = _factors(rate, decay, decay_kind)
+    couple, shrink = factors(rate, decay, decay_kind)
     for p in range(parameter.shape[0]):
         w = parameter[p]
         parameter[p] = _moved(w, lr * _decayed(gradient[p], w, couple), shrink)
@@ -80,7 +80,7 @@ def momentum(parameter, gradient, velocity, rate, mu, decay, decay_kind):
     decay_kind : int64
     """
     lr = np.float32(rate[0])
-    couple, shrink = _factors(rate, decay, decay_kind)
+    couple, shrink = factors(rate, decay, decay_kind)
     for p in range(parameter.shape[0]):
         w = parameter[p]
         velocity[p] = mu * velocity[p] + _decayed(gradient[p], w, couple)
@@ -101,7 +101,7 @@ def nesterov(parameter, gradient, velocity, rate, mu, decay, decay_kind):
     decay_kind : int64
     """
     lr = np.float32(rate[0])
-    couple, shrink = _factors(rate, decay, decay_kind)
+    couple, shrink = factors(rate, decay, decay_kind)
     for p in range(parameter.shape[0]):
         w = parameter[p]
         g = _decayed(gradient[p], w, couple)
@@ -124,7 +124,7 @@ def rmsprop(parameter, gradient, square, rate, alpha, eps, decay, decay_kind):
     """
     lr = np.float32(rate[0])
     a, c, e = np.float32(alpha), np.float32(1.0 - alpha), np.float32(eps)
-    couple, shrink = _factors(rate, decay, decay_kind)
+    couple, shrink = factors(rate, decay, decay_kind)
     for p in range(parameter.shape[0]):
         w = parameter[p]
         g = _decayed(gradient[p], w, couple)
@@ -153,7 +153,7 @@ def adam(parameter, gradient, moment1, moment2, rate, step, beta1, beta2, eps, d
     root = np.float32(1.0 / math.sqrt(1.0 - beta2**t))
     b1, b2, e = np.float32(beta1), np.float32(beta2), np.float32(eps)
     c1, c2 = np.float32(1.0 - beta1), np.float32(1.0 - beta2)
-    couple, shrink = _factors(rate, decay, decay_kind)
+    couple, shrink = factors(rate, decay, decay_kind)
     for p in range(parameter.shape[0]):
         w = parameter[p]
         g = _decayed(gradient[p], w, couple)

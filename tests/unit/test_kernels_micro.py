@@ -232,7 +232,7 @@ def test_refusals(name: str) -> None:
         (a, b, out.astype(np.int16)),
         (a[0], b, out),
     ):
-        with pytest.raises(TypingError, match=r"gemm_nt of .*: needs a matrix of (float32|u?int\d+)"):
+        with pytest.raises(TypingError, match=r"product of .*: needs a matrix of (float32|u?int\d+)"):
             kernel(*wrong)
 
 

@@ -11,6 +11,17 @@
 from __future__ import annotations
 
 from fasim.kernels.micro.gemm import gemm_nt_float32, gemm_nt_int8, gemm_nt_int16, gemm_nt_uint8
+from fasim.kernels.micro.outer import gemm_nn_float32, gemm_tn_float32, sgd_tn_float32
 from fasim.kernels.micro.target import FUSED, TARGET
 
-__all__ = ["FUSED", "TARGET", "gemm_nt_float32", "gemm_nt_int8", "gemm_nt_int16", "gemm_nt_uint8"]
+__all__ = [
+    "FUSED",
+    "TARGET",
+    "gemm_nn_float32",
+    "gemm_nt_float32",
+    "gemm_nt_int8",
+    "gemm_nt_int16",
+    "gemm_nt_uint8",
+    "gemm_tn_float32",
+    "sgd_tn_float32",
+]

@@ -187,21 +187,22 @@ def store_row(b: v.Builder, row: Row, start: v.Value, values: list[v.Value], siz
             v.store_masked(b, value, at, mask)
 
 
-def begin_stored(b: v.Builder, row: Row, given: Given) -> list[v.Value]:
-    """Begin with what `store` left where ``given = (out, step, fresh)`` is not fresh, else with 0."""
-    out, step, fresh = given
-    kept = b.icmp_signed("==", fresh, v.constant(0))
-    kept = kept if row.exists is None else b.and_(kept, row.exists)
-    every = v.splat(b, kept, row.lanes)
-    masks = tuple(every if mask is None else b.and_(mask, every) for mask in row.masks)
-    start = b.add(out, b.mul(step, v.constant(row.number)))
-    return load_row(b, row._replace(masks=masks), start, row.kind.sums)
-
-
 def prefetch_row(b: v.Builder, row: Row, start: v.Value, size: int = _BYTES) -> None:
     """Ask for what `end` will change while the sums form: 3 to 10 % of a float32 update of 784 x 500."""
     for at in at_columns(b, row, start, size):
         v.prefetch(b, at)
+
+
+def begin_stored(b: v.Builder, row: Row, given: Given) -> list[v.Value]:
+    """Begin with what `store` left where ``given = (out, step, fresh)`` is not fresh, else with 0."""
+    out, step, fresh = given
+    start = b.add(out, b.mul(step, v.constant(row.number)))
+    prefetch_row(b, row, start)
+    kept = b.icmp_signed("==", fresh, v.constant(0))
+    kept = kept if row.exists is None else b.and_(kept, row.exists)
+    every = v.splat(b, kept, row.lanes)
+    masks = tuple(every if mask is None else b.and_(mask, every) for mask in row.masks)
+    return load_row(b, row._replace(masks=masks), start, row.kind.sums)
 
 
 def store(b: v.Builder, row: Row, sums: list[v.Value], given: Given) -> None:

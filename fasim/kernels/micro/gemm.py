@@ -8,13 +8,11 @@ alignment or steps, or on what other rows and columns there are: a slice of A gi
 from __future__ import annotations
 
 import numpy as np
-from llvmlite import ir  # type: ignore[import-untyped]
-from numba import njit, types
-from numba.core.errors import TypingError
-from numba.extending import intrinsic
+from numba import njit
 
 from fasim.kernels.compile import kernel
 from fasim.kernels.micro import portable, tiles
+from fasim.kernels.micro.arrays import address, lies_in_rows
 from fasim.kernels.micro.target import TARGET
 
 _PORTABLE = TARGET == "portable"
@@ -25,31 +23,12 @@ _cover_int8, _cover_uint8 = tiles.cover_int8, tiles.cover_uint8
 _portable_float32, _portable_integer = portable.gemm_float32, portable.gemm_integer
 
 
-@intrinsic
-def _address(_context, array, like):
-    """Return where a matrix begins; it must have the type of `like`, for addresses know none."""
-    if not isinstance(array, types.Array) or array.ndim != 2 or array.dtype != like:
-        raise TypingError(f"gemm_nt of {array}: needs a matrix of {like}")
-
-    def codegen(context, builder, signature, arguments):
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        return builder.ptrtoint(data, ir.IntType(64))
-
-    return types.int64(array, like), codegen
-
-
-@njit(inline="always", cache=True)
-def _lies_in_rows(array):
-    """Tell whether the elements of a row lie side by side; an array without elements has any strides."""
-    return array.size == 0 or array.shape[1] == 1 or array.strides[1] == array.itemsize
-
-
 @njit(inline="always", cache=True)
 def _check(a, b, out):
     """Refuse what would be read or written beside the arrays."""
     if a.shape[0] != out.shape[0] or b.shape[0] != out.shape[1] or a.shape[1] != b.shape[1]:
         raise ValueError("gemm_nt: needs shapes (N, K), (J, K) and (N, J)")
-    if not (_lies_in_rows(a) and _lies_in_rows(b) and _lies_in_rows(out)):
+    if not (lies_in_rows(a) and lies_in_rows(b) and lies_in_rows(out)):
         raise ValueError("gemm_nt: needs rows whose elements lie side by side; copy by numpy.ascontiguousarray")
 
 
@@ -84,7 +63,7 @@ def gemm_nt_float32(a, b, out):
     Raises ValueError where shapes do not fit or a row is not contiguous. Cost: N J K multiply-accumulates.
     """
     like = np.float32(0)
-    to, left, right = _address(out, like), _address(a, like), _address(b, like)
+    to, left, right = address(out, like), address(a, like), address(b, like)
     _check(a, b, out)
     if _PORTABLE:
         _portable_float32(a, b, out)
@@ -109,13 +88,13 @@ def gemm_nt_int16(a, b, out):
 
     Raises ValueError where shapes do not fit or a row is not contiguous. Cost: N J K multiply-accumulates.
     """
-    to, left, right = _address(out, np.int32(0)), _address(a, np.int16(0)), _address(b, np.int16(0))
+    to, left, right = address(out, np.int32(0)), address(a, np.int16(0)), address(b, np.int16(0))
     _check(a, b, out)
     if _PORTABLE:
         _portable_integer(a, b, out)
     elif _LENGTHENS and a.shape[1] < _SHORTEST:
         longer_a, longer_b = _lengthen(a), _lengthen(b)
-        left, right = _address(longer_a, np.int16(0)), _address(longer_b, np.int16(0))
+        left, right = address(longer_a, np.int16(0)), address(longer_b, np.int16(0))
         _cover_int16(left, longer_a.strides[0], right, longer_b.strides[0], to, out.strides[0], *out.shape, _SHORTEST)
     else:
         _cover_int16(left, a.strides[0], right, b.strides[0], to, out.strides[0], *out.shape, a.shape[1])
@@ -138,13 +117,13 @@ def gemm_nt_int8(a, b, out):
 
     Raises ValueError where shapes do not fit or a row is not contiguous. Cost: N J K multiply-accumulates.
     """
-    to, left, right = _address(out, np.int32(0)), _address(a, np.int8(0)), _address(b, np.int8(0))
+    to, left, right = address(out, np.int32(0)), address(a, np.int8(0)), address(b, np.int8(0))
     _check(a, b, out)
     if _PORTABLE:
         _portable_integer(a, b, out)
     elif _LENGTHENS and a.shape[1] < _SHORTEST:
         longer_a, longer_b = _lengthen(a), _lengthen(b)
-        left, right = _address(longer_a, np.int8(0)), _address(longer_b, np.int8(0))
+        left, right = address(longer_a, np.int8(0)), address(longer_b, np.int8(0))
         _cover_int8(left, longer_a.strides[0], right, longer_b.strides[0], to, out.strides[0], *out.shape, _SHORTEST)
     else:
         _cover_int8(left, a.strides[0], right, b.strides[0], to, out.strides[0], *out.shape, a.shape[1])
@@ -167,13 +146,13 @@ def gemm_nt_uint8(a, b, out):
 
     Raises ValueError where shapes do not fit or a row is not contiguous. Cost: N J K multiply-accumulates.
     """
-    to, left, right = _address(out, np.int32(0)), _address(a, np.uint8(0)), _address(b, np.int8(0))
+    to, left, right = address(out, np.int32(0)), address(a, np.uint8(0)), address(b, np.int8(0))
     _check(a, b, out)
     if _PORTABLE:
         _portable_integer(a, b, out)
     elif _LENGTHENS and a.shape[1] < _SHORTEST:
         longer_a, longer_b = _lengthen(a), _lengthen(b)
-        left, right = _address(longer_a, np.uint8(0)), _address(longer_b, np.int8(0))
+        left, right = address(longer_a, np.uint8(0)), address(longer_b, np.int8(0))
         _cover_uint8(left, longer_a.strides[0], right, longer_b.strides[0], to, out.strides[0], *out.shape, _SHORTEST)
     else:
         _cover_uint8(left, a.strides[0], right, b.strides[0], to, out.strides[0], *out.shape, a.shape[1])

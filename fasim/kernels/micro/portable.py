@@ -59,6 +59,17 @@ def gemm_float32(a, b, out):
 
 
 @kernel
+def add_outer_float32(a, k_first, b, out):
+    """``out[r, c] = sum_k a[k, r] b[k, c]`` in float32, or with ``a[r, k]`` if not `k_first`, k ascending."""
+    for r in range(out.shape[0]):
+        out[r] = 0
+        for k in range(b.shape[0]):
+            number = a[k, r] if k_first else a[r, k]
+            for c in range(out.shape[1]):
+                out[r, c] = _fused(out[r, c], number, b[k, c])
+
+
+@kernel
 def gemm_integer(a, b, out):
     """``out = a b^T`` in int32, modulo 2^32."""
     rows, columns = out.shape
