@@ -67,7 +67,7 @@ def exact(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def bound(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the error of float32 that is promised, and what float64 may add to it."""
     terms = a.shape[1]
-    share = (ceil(min(terms, 512) / 16) + ceil(terms / 512) + 3) * 2.0**-24
+    share = (ceil(min(terms, 1024) / 16) + ceil(terms / 1024) + 3) * 2.0**-24
     return (share / (1 - share) + 1e-12) * exact(abs(a), abs(b))
 
 
@@ -194,7 +194,7 @@ def test_inside_a_compiled_function_and_once_for_all_sizes(name: str) -> None:
         assert len(getattr(tiles, name.replace("gemm_nt", "cover")).signatures) == 1
 
 
-@pytest.mark.parametrize(("terms", "length"), [(1099, 368), (1024, 512), (513, 272), (512, 512)])
+@pytest.mark.parametrize(("terms", "length"), [(2100, 704), (2048, 1024), (1025, 528), (1024, 1024)])
 def test_float32_adds_in_the_stated_order(terms: int, length: int) -> None:
     """Blocks of `length` terms, which is ceil(K / blocks) in whole sixteens; lanes; groups of lanes."""
     if not micro.FUSED:

@@ -54,11 +54,11 @@ def gemm_nt_float32(a, b, out):
     b : float32[J, K]
     out : float32[N, J]     written
 
-    Order of additions: K is divided into ceil(K / 512) equal blocks of whole sixteens (the last is shorter). In a block,
+    Order of additions: K is divided into ceil(K / 1024) equal blocks of whole sixteens (the last is shorter). In a block,
     lane l = 0 .. 15 adds the products of k = l, l + 16, ... by fused multiply-adds (one rounding a term), from 0; then
     ``g[i] = (s[4i] + s[4i+2]) + (s[4i+1] + s[4i+3])`` and ``(g[0] + g[2]) + (g[1] + g[3])``; blocks are added in order.
     The same bits on every CPU with a fused multiply-add. With u = 2^-24 the error is at most
-    ``m u / (1 - m u) sum_k |a[n, k] b[j, k]|`` for m = ceil(min(K, 512) / 16) + ceil(K / 512) + 3.
+    ``m u / (1 - m u) sum_k |a[n, k] b[j, k]|`` for m = ceil(min(K, 1024) / 16) + ceil(K / 1024) + 3.
 
     Raises ValueError where shapes do not fit or a row is not contiguous. Cost: N J K multiply-accumulates.
     """

@@ -18,7 +18,7 @@ _STEP = 64
 # As many sums as the registers hold beside what is multiplied: 32 of them, or 16
 _ROWS, _COLUMNS, _ONE_ROW = (4, 4, 8) if WIDE else (3, 2, 4)
 # Columns for which A is read once from the second-level cache, and how much of A is to stay in it
-_NEAR = 4 * _COLUMNS
+_NEAR = 2 * _COLUMNS
 _BAND_BYTES = 256 * 1024
 
 _many_float32 = dot_tile(FLOAT32, _ROWS, _COLUMNS)
