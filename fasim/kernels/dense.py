@@ -1,10 +1,11 @@
-"""Dense layers in float32: forward, transport of signals, gradients. Matrix products go to BLAS through ``np.dot``."""
+"""Dense layers in float32: forward, transport of signals, gradients, by the products of `fasim.kernels.micro`."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from fasim.kernels.compile import kernel
+from fasim.kernels.micro import gemm_nn_float32, gemm_nt_float32, gemm_tn_float32
 
 
 @kernel
@@ -65,9 +66,10 @@ def dense_forward(act, weight, bias, out):
     bias : float32[J]
     out : float32[N, J]     written; may not overlap an input
 
-    Cost: N J I multiply-accumulates. Order of summation: BLAS's.
+    Cost: N J I multiply-accumulates. Order of additions: that of :func:`fasim.kernels.micro.gemm_nt_float32`, then the
+    bias; the same for any slice of rows or units.
     """
-    np.dot(act, weight.T, out)
+    gemm_nt_float32(act, weight, out)
     for n in range(out.shape[0]):
         for j in range(out.shape[1]):
             out[n, j] += bias[j]
@@ -86,9 +88,9 @@ def project_error(signal, matrix, scale, out):
     scale : float32
     out : float32[N, J]     written; may not overlap an input
 
-    Cost: N J K multiply-accumulates. Order of summation: BLAS's.
+    Cost: N J K multiply-accumulates. Order of additions: k ascending, one rounding a term; the same for any slice.
     """
-    np.dot(signal, matrix, out)
+    gemm_nn_float32(signal, matrix, out)
     if scale != np.float32(1.0):
         for n in range(out.shape[0]):
             for j in range(out.shape[1]):
@@ -108,9 +110,9 @@ def project_up(signal, matrix, scale, out):
     scale : float32
     out : float32[N, J]     written; may not overlap an input
 
-    Cost: N J I multiply-accumulates. Order of summation: BLAS's.
+    Cost: N J I multiply-accumulates. Order of additions: that of :func:`fasim.kernels.micro.gemm_nt_float32`.
     """
-    np.dot(signal, matrix.T, out)
+    gemm_nt_float32(signal, matrix, out)
     if scale != np.float32(1.0):
         for n in range(out.shape[0]):
             for j in range(out.shape[1]):
@@ -148,9 +150,9 @@ def weight_gradient(delta, act, out):
     act : float32[N, I]
     out : float32[J, I]     written; may not overlap an input
 
-    Cost: N J I multiply-accumulates. Order of summation: BLAS's.
+    Cost: N J I multiply-accumulates. Order of additions: n ascending, one rounding a term; the same for any slice of units.
     """
-    np.dot(delta.T, act, out)
+    gemm_tn_float32(delta, act, out)
 
 
 @kernel

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from fasim.kernels.compile import kernel
+from fasim.kernels.smooth import exp_below_0, sigmoid_of, tanh_of
 
 ONE = np.float32(1.0)
 ZERO = np.float32(0.0)
@@ -14,18 +13,18 @@ ZERO = np.float32(0.0)
 
 @kernel
 def tanh(preact, out):
-    """``out = tanh(preact)``, float32[N, J]."""
+    """``out = tanh(preact)``, float32[N, J]; odd, 1 or -1 far out, error below 6 units in the last place (3.2e-7)."""
     for n in range(out.shape[0]):
         for j in range(out.shape[1]):
-            out[n, j] = np.float32(math.tanh(preact[n, j]))
+            out[n, j] = tanh_of(preact[n, j])
 
 
 @kernel
 def sigmoid(preact, out):
-    """``out = 1 / (1 + exp(-preact))``, float32[N, J]; exact 0 or 1 far out, never NaN."""
+    """``out = 1 / (1 + exp(-preact))``, float32[N, J]; 0 or 1 far out, error below 4 units in the last place."""
     for n in range(out.shape[0]):
         for j in range(out.shape[1]):
-            out[n, j] = ONE / (ONE + np.float32(math.exp(-preact[n, j])))
+            out[n, j] = sigmoid_of(preact[n, j])
 
 
 @kernel
@@ -51,9 +50,10 @@ def softmax(preact, out):
         largest = preact[n, 0]
         for k in range(1, out.shape[1]):
             largest = max(largest, preact[n, k])
+        for k in range(out.shape[1]):
+            out[n, k] = exp_below_0(preact[n, k] - largest)
         total = ZERO
         for k in range(out.shape[1]):
-            out[n, k] = np.float32(math.exp(preact[n, k] - largest))
             total += out[n, k]
         for k in range(out.shape[1]):
             out[n, k] /= total

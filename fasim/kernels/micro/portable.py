@@ -3,26 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 
 from fasim.kernels.compile import kernel
-from fasim.kernels.micro import vectors as v
 from fasim.kernels.micro.blocks import BLOCK_BYTES, LANES, block_length
-from fasim.kernels.micro.target import FUSED
-
-
-@intrinsic
-def _fused(_context, total, x, y):
-    """Return ``total + x y``, rounded once where the CPU can, else twice."""
-
-    def codegen(_context, builder, _signature, arguments):
-        if FUSED:
-            x, y, total = (arguments[i] for i in (1, 2, 0))
-            return v.call(builder, "llvm.fma.f32", v.F32, [x, y, total])
-        return builder.fadd(arguments[0], builder.fmul(arguments[1], arguments[2]))
-
-    return types.float32(types.float32, types.float32, types.float32), codegen
+from fasim.kernels.micro.fused import fused
 
 
 @njit(inline="always", cache=True)
@@ -51,9 +36,9 @@ def gemm_float32(a, b, out):
                 lanes[:] = 0
                 for k in range(start, whole, LANES):
                     for lane in range(LANES):
-                        lanes[lane] = _fused(lanes[lane], a[n, k + lane], b[j, k + lane])
+                        lanes[lane] = fused(lanes[lane], a[n, k + lane], b[j, k + lane])
                 for k in range(whole, stop):
-                    lanes[k - whole] = _fused(lanes[k - whole], a[n, k], b[j, k])
+                    lanes[k - whole] = fused(lanes[k - whole], a[n, k], b[j, k])
                 total = np.float32(_total(lanes) + total)
             out[n, j] = total
 
@@ -66,7 +51,7 @@ def add_outer_float32(a, k_first, b, out):
         for k in range(b.shape[0]):
             number = a[k, r] if k_first else a[r, k]
             for c in range(out.shape[1]):
-                out[r, c] = _fused(out[r, c], number, b[k, c])
+                out[r, c] = fused(out[r, c], number, b[k, c])
 
 
 @kernel
