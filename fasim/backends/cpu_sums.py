@@ -1,4 +1,7 @@
-"""Binding of sums of products in fixed point: exact in a float GEMM where that is proven, in integers, or in a register."""
+"""Binding of sums of products in fixed point: in a register of limited width, or exact.
+
+Exact sums come from register tiles, from a float GEMM where that is proven exact, or from a loop of integers.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import numpy as np
 from fasim import kernels
 from fasim.backends.cpu_bind import Call
 from fasim.backends.cpu_cast import Operands
+from fasim.backends.cpu_tiles import factors, rows_with_rows
 from fasim.fixedpoint.accumulator import ORDERS, Acc
 from fasim.fixedpoint.cast import limits
 from fasim.fixedpoint.exact import chunk
@@ -36,6 +40,9 @@ def dense(op: Op, o: Operands) -> list[Call]:
             (kernels.dense_accumulate, (rows, weight, bias, op.attrs["bias_shift"], *_modes(op, o), *scratch, *_ends(o)))
         ]
     shifts = op.attrs["product_shift"], op.attrs["bias_shift"]
+    if (found := factors(o, weight.shape[1])) and (tiled := rows_with_rows(found, rows, weight, o.out)):
+        calls, sums = tiled
+        return [*calls, (kernels.add_bias_fixed, (sums, bias, *shifts, o.out))]
     if engine := _engine(op, o, weight.shape[1], o.out.size * weight.shape[1]):
         size, floats = engine
         scratch = floats(len(rows) * size), floats(len(weight) * size), floats(o.out.size)
@@ -76,6 +83,9 @@ def project_up(op: Op, o: Operands) -> list[Call]:
         scratch = np.empty(matrix.shape[::-1], matrix.dtype), _registers(op, o, len(matrix))
         nothing = np.zeros(len(matrix), np.int8)
         return [(kernels.dense_accumulate, (rows, matrix, nothing, 0, *_modes(op, o), *scratch, *_ends(o)))]
+    if (found := factors(o, matrix.shape[1])) and (tiled := rows_with_rows(found, rows, matrix, o.out)):
+        calls, sums = tiled
+        return calls if sums is o.out else [*calls, (kernels.copy_fixed, (sums, o.out))]
     return [(kernels.project_up_fixed, (rows, matrix, o.out))]
 
 

@@ -54,6 +54,7 @@ from fasim.kernels.elementwise import (
 )
 from fasim.kernels.gemm import dense_forward_gemm, project_error_gemm, weight_gradient_gemm
 from fasim.kernels.integer import (
+    add_bias_fixed,
     bias_gradient_fixed,
     clip_fixed,
     copy_fixed,
@@ -113,6 +114,7 @@ from fasim.kernels.update import momentum_fixed, update_by_one, update_divided, 
 
 __all__ = [
     "adam",
+    "add_bias_fixed",
     "average_pool",
     "average_unpool",
     "batch_norm",

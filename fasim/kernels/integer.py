@@ -49,6 +49,25 @@ def dense_forward_fixed(act, weight, bias, product_shift, bias_shift, out):
 
 
 @kernel
+def add_bias_fixed(sums, bias, product_shift, bias_shift, out):
+    """Bring sums of products and biases to one binary point: ``out[n, j] = (sums[n, j] << p) + (bias[j] << b)``.
+
+    Parameters
+    ----------
+    sums : integer[N, J]        may be `out`
+    bias : integer[J]
+    product_shift, bias_shift : int64, >= 0     p and b
+    out : int32 or int64[N, J]  written; wide enough for the result
+    """
+    cast = out.dtype.type
+    last = 8 * out.itemsize - 1
+    left, right = cast(min(product_shift, last)), cast(min(bias_shift, last))
+    for n in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[n, j] = cast(cast(cast(sums[n, j]) << left) + cast(cast(bias[j]) << right))
+
+
+@kernel
 def project_error_fixed(signal, matrix, out):
     """Bring an integer signal through an integer matrix: ``out[n, j] = sum_k signal[n, k] * matrix[k, j]``, exact.
 

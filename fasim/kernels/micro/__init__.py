@@ -13,6 +13,7 @@ from __future__ import annotations
 from fasim.kernels.micro.gemm import gemm_nt_float32, gemm_nt_int8, gemm_nt_int16, gemm_nt_uint8
 from fasim.kernels.micro.outer import gemm_nn_float32, gemm_tn_float32, sgd_tn_float32
 from fasim.kernels.micro.target import FUSED, TARGET
+from fasim.kernels.micro.wide import gemm_nt_int16_wide
 
 __all__ = [
     "FUSED",
@@ -21,6 +22,7 @@ __all__ = [
     "gemm_nt_float32",
     "gemm_nt_int8",
     "gemm_nt_int16",
+    "gemm_nt_int16_wide",
     "gemm_nt_uint8",
     "gemm_tn_float32",
     "sgd_tn_float32",

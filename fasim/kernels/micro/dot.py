@@ -67,7 +67,7 @@ def _add_selected(b: v.Builder, x: v.Value, y: v.Value, first: list[int], second
     return v.add(b, select(first), select(second))
 
 
-def _totals(b: v.Builder, sums: list[list[v.Value]]) -> v.Value:
+def totals(b: v.Builder, sums: list[list[v.Value]]) -> v.Value:
     """Add the lanes of up to four sums (each in parts) and return them in one vector of four.
 
     With s the 16 lanes: ``(g[0] + g[2]) + (g[1] + g[3])``, where ``g[i] = (s[4i] + s[4i+2]) + (s[4i+1] + s[4i+3])``.
@@ -86,12 +86,18 @@ def _totals(b: v.Builder, sums: list[list[v.Value]]) -> v.Value:
     return total
 
 
-class _Tile:
+class Tile:
     """Writes the IR of one tile; `part` counts the vectors of sums that make one."""
 
     def __init__(self, b: v.Builder, kind: Kind, shape: tuple[int, int], offsets: str) -> None:
         self.b, self.kind, (self.rows, self.columns), self.offsets = b, kind, shape, offsets
         self.summed = offsets in ("inline", "only")
+
+    @property
+    def count(self) -> int:
+        """Return how many vectors of sums the tile holds."""
+        tile = 0 if self.offsets == "only" else self.rows * self.columns * self.kind.parts
+        return tile + (self.columns if self.summed else 0)
 
     def starts(self, address: v.Value, step: v.Value, count: int, most: v.Value) -> list[v.Value]:
         """Return the addresses of `count` rows; those beyond `most` repeat the last: they are read, their sums dropped."""
@@ -156,9 +162,7 @@ class _Tile:
 
     def all_sums(self, left: list[v.Value], right: list[v.Value], terms: v.Value) -> list[v.Value]:
         """Loop over K and return the sums."""
-        b, kind = self.b, self.kind
-        tile = 0 if self.offsets == "only" else self.rows * self.columns * kind.parts
-        count = tile + (self.columns if self.summed else 0)
+        b, kind, count = self.b, self.kind, self.count
         rest = b.srem(terms, v.constant(kind.step))
         bytes_ = b.mul(b.sub(terms, rest), v.constant(kind.size))
         before = b.basic_block
@@ -216,7 +220,7 @@ class _Tile:
                     group = [sums[place : place + kind.parts] for place in places]
                 if self.offsets == "inline":
                     group = [[b.sub(one[0], offsets[j])] for one, j in zip(group, chosen, strict=True)]
-                total = _totals(b, group)
+                total = totals(b, group)
                 if self.offsets == "given":
                     total = b.sub(total, v.load(b, b.add(given, v.constant(4 * first)), quad))
                 most = v.constant(len(chosen))
@@ -250,7 +254,7 @@ def dot_tile(kind: Kind, rows: int, columns: int, offsets: str = "none") -> Any:
     def tile(_context, a, a_step, b, b_step, terms, out, out_step, rows_here, columns_here, fresh, given):
         def codegen(context, builder, _signature, arguments):
             a, a_step, b, b_step, terms, out, out_step, rows_here, columns_here, fresh, given = arguments
-            writer = _Tile(builder, kind, (rows, columns), offsets)
+            writer = Tile(builder, kind, (rows, columns), offsets)
             left = writer.starts(a, a_step, rows, rows_here)
             right = writer.starts(b, b_step, columns, columns_here)
             sums = writer.all_sums(left, right, terms)

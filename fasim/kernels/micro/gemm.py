@@ -24,7 +24,7 @@ _portable_float32, _portable_integer = portable.gemm_float32, portable.gemm_inte
 
 
 @njit(inline="always", cache=True)
-def _check(a, b, out):
+def check(a, b, out):
     """Refuse what would be read or written beside the arrays."""
     if a.shape[0] != out.shape[0] or b.shape[0] != out.shape[1] or a.shape[1] != b.shape[1]:
         raise ValueError("gemm_nt: needs shapes (N, K), (J, K) and (N, J)")
@@ -33,7 +33,7 @@ def _check(a, b, out):
 
 
 @njit(inline="always", cache=True)
-def _lengthen(matrix):
+def lengthen(matrix):
     """Return a copy with zeros behind each row, as many as the shortest vector needs."""
     longer = np.zeros((matrix.shape[0], _SHORTEST), matrix.dtype)
     for n in range(matrix.shape[0]):
@@ -64,7 +64,7 @@ def gemm_nt_float32(a, b, out):
     """
     like = np.float32(0)
     to, left, right = address(out, like), address(a, like), address(b, like)
-    _check(a, b, out)
+    check(a, b, out)
     if _PORTABLE:
         _portable_float32(a, b, out)
     else:
@@ -89,11 +89,11 @@ def gemm_nt_int16(a, b, out):
     Raises ValueError where shapes do not fit or a row is not contiguous. Cost: N J K multiply-accumulates.
     """
     to, left, right = address(out, np.int32(0)), address(a, np.int16(0)), address(b, np.int16(0))
-    _check(a, b, out)
+    check(a, b, out)
     if _PORTABLE:
         _portable_integer(a, b, out)
     elif _LENGTHENS and a.shape[1] < _SHORTEST:
-        longer_a, longer_b = _lengthen(a), _lengthen(b)
+        longer_a, longer_b = lengthen(a), lengthen(b)
         left, right = address(longer_a, np.int16(0)), address(longer_b, np.int16(0))
         _cover_int16(left, longer_a.strides[0], right, longer_b.strides[0], to, out.strides[0], *out.shape, _SHORTEST)
     else:
@@ -118,11 +118,11 @@ def gemm_nt_int8(a, b, out):
     Raises ValueError where shapes do not fit or a row is not contiguous. Cost: N J K multiply-accumulates.
     """
     to, left, right = address(out, np.int32(0)), address(a, np.int8(0)), address(b, np.int8(0))
-    _check(a, b, out)
+    check(a, b, out)
     if _PORTABLE:
         _portable_integer(a, b, out)
     elif _LENGTHENS and a.shape[1] < _SHORTEST:
-        longer_a, longer_b = _lengthen(a), _lengthen(b)
+        longer_a, longer_b = lengthen(a), lengthen(b)
         left, right = address(longer_a, np.int8(0)), address(longer_b, np.int8(0))
         _cover_int8(left, longer_a.strides[0], right, longer_b.strides[0], to, out.strides[0], *out.shape, _SHORTEST)
     else:
@@ -147,11 +147,11 @@ def gemm_nt_uint8(a, b, out):
     Raises ValueError where shapes do not fit or a row is not contiguous. Cost: N J K multiply-accumulates.
     """
     to, left, right = address(out, np.int32(0)), address(a, np.uint8(0)), address(b, np.int8(0))
-    _check(a, b, out)
+    check(a, b, out)
     if _PORTABLE:
         _portable_integer(a, b, out)
     elif _LENGTHENS and a.shape[1] < _SHORTEST:
-        longer_a, longer_b = _lengthen(a), _lengthen(b)
+        longer_a, longer_b = lengthen(a), lengthen(b)
         left, right = address(longer_a, np.uint8(0)), address(longer_b, np.int8(0))
         _cover_uint8(left, longer_a.strides[0], right, longer_b.strides[0], to, out.strides[0], *out.shape, _SHORTEST)
     else:

@@ -64,3 +64,15 @@ def gemm_integer(a, b, out):
             for k in range(a.shape[1]):
                 total = np.int32(total + np.int32(np.int32(a[n, k]) * np.int32(b[j, k])))
             out[n, j] = total
+
+
+@kernel
+def gemm_wide(a, b, out):
+    """``out = a b^T`` of int16 in int64."""
+    rows, columns = out.shape
+    for n in range(rows):
+        for j in range(columns):
+            total = np.int64(0)
+            for k in range(a.shape[1]):
+                total += np.int64(np.int32(np.int32(a[n, k]) * np.int32(b[j, k])))
+            out[n, j] = total

@@ -1,0 +1,109 @@
+"""Matrix products of int16 whose sums are exact in int64: ``out[n, j] = sum_k a[n, k] * b[j, k]``, for any K.
+
+Layouts and refusals as those of `fasim.kernels.micro.gemm`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from fasim.kernels.compile import kernel
+from fasim.kernels.micro import portable, tiles
+from fasim.kernels.micro.arrays import address
+from fasim.kernels.micro.blocks import BLOCK_BYTES, block_length
+from fasim.kernels.micro.dot_wide import wide_tile
+from fasim.kernels.micro.gemm import check, lengthen
+from fasim.kernels.micro.kinds import INT16, WIDE
+from fasim.kernels.micro.target import TARGET
+
+_PORTABLE = TARGET == "portable"
+_SHORTEST = tiles.SHORTEST
+_LENGTHENS = _SHORTEST > 0
+_SIZE = 2
+_STEP = 64
+# Sums in registers: 16 (split: 24) of 32, or 6 (split: 8) of 16
+_ROWS, _COLUMNS, _ONE_ROW = (4, 4, 8) if WIDE else (3, 2, 4)
+_SPLIT_ROWS, _SPLIT_COLUMNS, _SPLIT_ONE_ROW = (3, 4, 8) if WIDE else (2, 2, 4)
+# Columns for which A is read once from the second-level cache, and how much of A is to stay in it
+_NEAR = 16
+_BAND_BYTES = 256 * 1024
+
+_many = wide_tile(INT16, _ROWS, _COLUMNS, split=False)
+_one = wide_tile(INT16, 1, _ONE_ROW, split=False)
+_many_split = wide_tile(INT16, _SPLIT_ROWS, _SPLIT_COLUMNS, split=True)
+_one_split = wide_tile(INT16, 1, _SPLIT_ONE_ROW, split=True)
+_portable_wide = portable.gemm_wide
+
+
+@njit(inline="always", cache=True)
+def _cover(many, one, tile_rows, tile_columns, tile_one, a, a_step, b, b_step, out, out_step, rows, columns, terms):
+    """Cover `out` with tiles, as `tiles` does; a block of 1024 terms keeps the lanes within int32."""
+    length = block_length(terms, BLOCK_BYTES // _SIZE, _STEP)
+    band = max(_BAND_BYTES // (length * _SIZE) // tile_rows, 1) * tile_rows
+    whole = rows - 1 if rows % tile_rows == 1 else rows
+    for start in range(0, max(terms, 1), length):
+        here = min(length, terms - start)
+        fresh = np.int64(start == 0)
+        left, right = a + start * _SIZE, b + start * _SIZE
+        if whole < rows:
+            row, place = left + whole * a_step, out + whole * out_step
+            for j in range(0, columns, tile_one):
+                one(row, a_step, right + j * b_step, b_step, here, place + 8 * j, out_step, 1, columns - j, fresh)
+        for top in range(0, whole, band):
+            for j in range(0, columns, _NEAR):
+                for i in range(top, min(top + band, whole), tile_rows):
+                    row, place = left + i * a_step, out + i * out_step
+                    for c in range(j, min(j + _NEAR, columns), tile_columns):
+                        many(
+                            row, a_step, right + c * b_step, b_step, here,
+                            place + 8 * c, out_step, whole - i, columns - c, fresh,
+                        )  # fmt: skip
+
+
+@kernel
+def cover_bounded(a, a_step, b, b_step, out, out_step, rows, columns, terms):
+    """``out = a b^T`` of int16 at addresses, steps between rows in bytes, all int64; ``|a b| <= 2^23``."""
+    _cover(_many, _one, _ROWS, _COLUMNS, _ONE_ROW, a, a_step, b, b_step, out, out_step, rows, columns, terms)
+
+
+@kernel
+def cover_split(a, a_step, b, b_step, out, out_step, rows, columns, terms):
+    """``out = a b^T`` of any int16, likewise."""
+    _cover(
+        _many_split, _one_split, _SPLIT_ROWS, _SPLIT_COLUMNS, _SPLIT_ONE_ROW,
+        a, a_step, b, b_step, out, out_step, rows, columns, terms,
+    )  # fmt: skip
+
+
+@kernel
+def gemm_nt_int16_wide(a, b, split, out):
+    """Multiply matrices of int16 along their rows, exactly for any K.
+
+    ``out[n, j] = sum_k a[n, k] * b[j, k]``
+
+    Parameters
+    ----------
+    a : int16[N, K]
+    b : int16[J, K]
+    split : bool
+        Whether a product may be larger than 2^23; if not, which the caller proves, all is done in half the time.
+    out : int64[N, J]       written
+
+    The same bits on every CPU. Raises ValueError where shapes do not fit or a row is not contiguous. Cost: N J K
+    multiply-accumulates, twice as many where split.
+    """
+    to, left, right = address(out, np.int64(0)), address(a, np.int16(0)), address(b, np.int16(0))
+    check(a, b, out)
+    if _PORTABLE:
+        _portable_wide(a, b, out)
+        return
+    left_step, right_step, terms = a.strides[0], b.strides[0], a.shape[1]
+    if _LENGTHENS and a.shape[1] < _SHORTEST:
+        longer_a, longer_b = lengthen(a), lengthen(b)
+        left, right = address(longer_a, np.int16(0)), address(longer_b, np.int16(0))
+        left_step, right_step, terms = longer_a.strides[0], longer_b.strides[0], np.int64(_SHORTEST)
+    if split:
+        cover_split(left, left_step, right, right_step, to, out.strides[0], *out.shape, terms)
+    else:
+        cover_bounded(left, left_step, right, right_step, to, out.strides[0], *out.shape, terms)
