@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from planted import LOWERING, TEN, Mutant, trained
 
+CASTS, VECTORS = "fasim/kernels/micro/casts.py", "tests/unit/test_kernels_micro_casts.py"
 ROUNDING, BLOCKS, INTEGER = "fasim/scalar/rounding.py", "fasim/kernels/blocks.py", "fasim/kernels/integer.py"
 REGISTERS, QUANTIZE, ARRAYS = "fasim/kernels/registers.py", "fasim/fixedpoint/quantize.py", "fasim/fixedpoint/arrays.py"
 FUNCTIONS = "fasim/fixedpoint/functions.py"
@@ -356,5 +357,26 @@ MUTANTS = (
         "rounding, mode, seed, site, step[0], first, out, o.counter)",
         "rounding, mode, seed, site, 0, first, out, o.counter)",
         trained("stochastic_casts"),
+    ),
+    Mutant(
+        "a vector of casts rounds down",
+        CASTS,
+        "b.ashr(b.add(b.ashr(x, self.less), one), one)",
+        "b.ashr(b.ashr(x, self.less), one)",
+        f"{VECTORS}::test_casts",
+    ),
+    Mutant(
+        "a vector counts what was inside of the range",
+        CASTS,
+        'b.icmp_signed("!=", before, after)',
+        'b.icmp_signed("==", before, after)',
+        f"{VECTORS}::test_updates",
+    ),
+    Mutant(
+        "a half that leaves its lane is served by vectors",
+        CASTS,
+        "least = 2 if rounding == RND",
+        "least = 1 if rounding == RND",
+        f"{VECTORS}::test_what_no_vector_serves",
     ),
 )

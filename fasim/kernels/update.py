@@ -11,6 +11,7 @@ from numba import njit
 
 from fasim.kernels.blocks import BLOCK, column, round_block, round_block_at_random, store_block
 from fasim.kernels.compile import kernel
+from fasim.kernels.micro.casts import TAKEN, quick, update_bits, update_vectors
 from fasim.kernels.requantize import divides
 from fasim.scalar.rounding import (
     JAM,
@@ -119,10 +120,17 @@ def update_fixed(
     shift = base_shift + learning_shift[0]
     if rounding == STOCH and shift > 32:
         raise ValueError("update_fixed: STOCH drops at most 32 bits; use a larger learning rate or a finer parameter")
+    outside = 0
+    done = 0
+    if shift > 0 and quick(update_bits(parameter, gradient), gradient, parameter, shift, lo, hi, rounding, overflow_mode):
+        outside += update_vectors(parameter, gradient, shift, lo, hi, rounding, overflow_mode)
+        done = parameter.size // TAKEN * TAKEN
+        if done == parameter.size:
+            counters[column(overflow_mode)] += outside
+            return
     steps = np.empty(BLOCK, np.int64)
     words = np.empty(BLOCK + 6, np.uint32)
-    outside = 0
-    for start in range(0, parameter.size, BLOCK):
+    for start in range(done, parameter.size, BLOCK):
         mine, sums = parameter[start : start + BLOCK], gradient[start : start + BLOCK]
         if shift <= 0:
             last_bit = np.int64(rounding == JAM and shift == 0)

@@ -1,0 +1,147 @@
+"""Vectors of casts and updates against Python integers: every mode, lanes of both widths, the same bits on every CPU."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numba import njit
+
+from fasim.kernels import micro
+from fasim.kernels.micro.casts import TAKEN, cast_bits, cast_vectors, quick, update_bits, update_vectors
+from fasim.scalar.rounding import OVERFLOWS, ROUNDINGS
+from tests.fixed_statements import brought, rounded
+
+ROOT = Path(__file__).parents[2]
+QUICK = tuple(product(("TRN", "RND", "RND_CONV"), ("SAT", "SAT_SYM", "WRAP")))
+SIZE = 3 * TAKEN + 5
+CASTS = ((np.int32, np.int8), (np.int16, np.int8), (np.int64, np.int16), (np.uint8, np.int16))
+UPDATES = ((np.int16, np.int32), (np.int32, np.int32), (np.int16, np.int64))
+
+
+@njit
+def cast(raw, shift, lo, hi, rounding, mode, out):
+    if not quick(cast_bits(raw), raw, out, shift, lo, hi, rounding, mode):
+        return -1
+    return cast_vectors(raw, shift, lo, hi, rounding, mode, out)
+
+
+@njit
+def update(parameter, gradient, shift, lo, hi, rounding, mode):
+    if not quick(update_bits(parameter, gradient), gradient, parameter, shift, lo, hi, rounding, mode):
+        return -1
+    return update_vectors(parameter, gradient, shift, lo, hi, rounding, mode)
+
+
+def drawn(dtype: Any) -> np.ndarray:  # noqa: ANN401
+    """Return both ends, small numbers and ties, and numbers of all sizes."""
+    random, info = np.random.default_rng(5), np.iinfo(dtype)
+    ends = np.array([info.min, info.min + 1, 0, 1, info.max - 1, info.max], dtype)
+    near = random.integers(max(info.min, -300), min(info.max, 300), 50, endpoint=True).astype(dtype)
+    return np.resize(np.concatenate([ends, near, random.integers(info.min, info.max, 90, dtype, endpoint=True)]), SIZE)
+
+
+def limits(fmt: Any, mode: str) -> tuple[int, int]:  # noqa: ANN401
+    hi = int(np.iinfo(fmt).max) >> 1
+    return -hi - (mode != "SAT_SYM"), hi
+
+
+def widest(bits: int, raw: Any) -> tuple[int, ...]:  # noqa: ANN401
+    return (1, 2, 3, 7, 8, 9, 14, 30) if bits == 32 or raw != np.int64 else (1, 2, 8, 30, 31, 32, 33, 61, 62)
+
+
+@pytest.mark.parametrize(("raw_type", "out_type"), CASTS)
+def test_casts(raw_type: Any, out_type: Any) -> None:  # noqa: ANN401
+    raw = drawn(raw_type)
+    bits = 64 if raw_type == np.int64 else 32
+    for (rounding, mode), shift in product(QUICK, (0, *widest(bits, raw_type))):
+        if rounding == "RND" and shift == 1 and raw.itemsize * 8 == bits:
+            continue
+        lo, hi = limits(out_type, mode)
+        out = np.full(SIZE, 77, out_type)
+        outside = cast(raw, shift, lo, hi, ROUNDINGS[rounding], OVERFLOWS[mode], out)
+        done = SIZE // TAKEN * TAKEN
+        expected = [brought(rounded(x, shift, rounding), lo, hi, mode) for x in raw[:done].tolist()]
+        assert out[:done].tolist() == [value for value, _ in expected]
+        assert (out[done:] == 77).all()
+        assert outside == sum(was for _, was in expected)
+
+
+@pytest.mark.parametrize(("parameter_type", "gradient_type"), UPDATES)
+def test_updates(parameter_type: Any, gradient_type: Any) -> None:  # noqa: ANN401
+    before, gradient = drawn(parameter_type), np.roll(drawn(gradient_type), 3)
+    narrow = (parameter_type, gradient_type) == (np.int16, np.int32)
+    for (rounding, mode), shift in product(QUICK, widest(32 if narrow else 64, gradient_type)):
+        if rounding == "RND" and shift == 1 and (narrow or gradient_type == np.int64):
+            continue
+        lo, hi = limits(parameter_type, mode)
+        parameter = before.copy()
+        outside = update(parameter, gradient, shift, lo, hi, ROUNDINGS[rounding], OVERFLOWS[mode])
+        done = SIZE // TAKEN * TAKEN
+        pairs = zip(before[:done].tolist(), gradient[:done].tolist(), strict=True)
+        expected = [brought(w - rounded(g, shift, rounding), lo, hi, mode) for w, g in pairs]
+        assert parameter[:done].tolist() == [value for value, _ in expected]
+        np.testing.assert_array_equal(parameter[done:], before[done:])
+        assert outside == sum(was for _, was in expected)
+
+
+def test_what_no_vector_serves() -> None:
+    """Modes without a loop, bits that a lane does not have, a half that would leave it, elements apart."""
+    raw, out = np.full(64, 2**31 - 1, np.int32), np.zeros(64, np.int8)
+    trn, rnd, sat = ROUNDINGS["TRN"], ROUNDINGS["RND"], OVERFLOWS["SAT"]
+    assert cast(raw, 1, -128, 127, trn, sat, out) == 64
+    for shift, lo, hi, rounding, mode in (
+        (1, -128, 127, rnd, sat),
+        (31, -128, 127, trn, sat),
+        (-1, -128, 127, trn, sat),
+        (1, -(2**31) - 1, 127, trn, sat),
+        (1, -128, 2**31, trn, sat),
+        (3, -128, 127, ROUNDINGS["STOCH"], sat),
+        (3, -128, 127, ROUNDINGS["JAM"], sat),
+        (3, -128, 127, trn, OVERFLOWS["SAT_ZERO"]),
+    ):
+        assert cast(raw, shift, lo, hi, rounding, mode, out) == -1
+    assert cast(raw[::2], 1, -128, 127, trn, sat, out[:32]) == -1
+    assert cast(raw[:32], 1, -128, 127, trn, sat, out[::2]) == -1
+
+
+SCRIPT = """
+import sys
+sys.path[:0] = [sys.argv[1]]
+from tests.unit.test_kernels_micro_casts import digest
+from fasim.kernels import micro
+print(micro.TARGET, digest())
+"""
+
+
+def digest() -> str:
+    """Return a hash of casts and updates."""
+    found = hashlib.sha256()
+    raw, out, gradient = drawn(np.int32), np.zeros(SIZE, np.int8), drawn(np.int64)
+    for (rounding, mode), shift in product(QUICK, (2, 8, 30)):
+        codes = ROUNDINGS[rounding], OVERFLOWS[mode]
+        parameter = drawn(np.int16)
+        counts = cast(raw, shift, -127, 127, *codes, out), update(parameter, gradient, shift, -(2**15), 2**15 - 1, *codes)
+        found.update(out.tobytes() + parameter.tobytes() + repr(counts).encode())
+    return found.hexdigest()
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the targets are those of x86")
+@pytest.mark.parametrize(("cpu", "target"), [("haswell", "avx2"), ("nehalem", "portable")])
+def test_same_bits_on_every_path(cpu: str, target: str) -> None:
+    order = ("portable", "avx2", "avx512", "avx512vnni")
+    if order.index(micro.TARGET) < order.index(target):
+        pytest.skip(f"this CPU ({micro.TARGET}) cannot run {target}")
+    environment = os.environ | {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": ""}
+    command = [sys.executable, "-W", "error", "-c", SCRIPT, str(ROOT)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [target, digest()]
