@@ -59,6 +59,7 @@ class Case:
     batch: int = 4
     inputs: str = CODES
     observe: bool = False
+    threads: int = 1
 
 
 class Warmed(NamedTuple):
@@ -122,6 +123,7 @@ def _variations(datapath: str, hidden: str, loss: str) -> Iterator[Case]:
     yield Case("dfa", datapath, hidden, loss, settings={"target": "value"}, inputs=NUMBERS)
     yield Case("dfa", datapath, hidden, loss, inputs=STANDARDISED)
     yield Case("dfa", datapath, hidden, loss, MAPS, observe=True)
+    yield Case("dfa", datapath, hidden, loss, threads=2)
 
 
 def warm_up(given: Sequence[Case], on_case: Callable[[], None] | None = None) -> Warmed:
@@ -165,7 +167,7 @@ def run(case: Case) -> bool:
     if prepared is None:
         return False
     make = backends.observing("cpu") if case.observe else backends.get("cpu")
-    make(prepared.step).run(prepared.state, prepared.samples, np.arange(case.batch), 0)
+    make(prepared.step, threads=case.threads).run(prepared.state, prepared.samples, np.arange(case.batch), 0)
     backends.get("cpu")(prepared.evaluation).outputs(prepared.state, prepared.samples)
     return True
 

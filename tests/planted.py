@@ -196,8 +196,8 @@ MUTANTS = (
     Mutant(
         "the cpu applies exponents with the wrong sign",
         "fasim/backends/cpu_cast.py",
-        "return lambda: static + sum(",
-        "return lambda: static - sum(",
+        "add_exponent, (before, sign, ",
+        "add_exponent, (before, -sign, ",
         trained("exponents_from_the_data"),
     ),
     Mutant(

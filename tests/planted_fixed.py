@@ -354,8 +354,8 @@ MUTANTS = (
     Mutant(
         "mistake 10: every step draws the words of the first",
         "fasim/backends/cpu_cast.py",
-        "rounding, mode, seed, site, step[0], first, out, o.counter)",
-        "rounding, mode, seed, site, 0, first, out, o.counter)",
+        "o.site, ByReference(o.step), o.first",
+        "o.site, 0, o.first",
         trained("stochastic_casts"),
     ),
     Mutant(

@@ -1,4 +1,4 @@
-"""The CPU backend: a schedule as a list of bound Numba kernel calls, run step after step without allocating.
+"""The CPU backend: a schedule as a table of bound Numba kernel calls, run step after step without allocating.
 
 Fixed point: each thread owns a slice of the batch rows, and of the units where weights are concerned, and all meet at a
 barrier wherever the slicing changes. Exact sums make the bits independent of the number of threads. Float32: one thread
@@ -7,28 +7,37 @@ issues the kernels and BLAS may use the others, so its last bits may depend on t
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from fasim.backends import Samples, chunks
+from fasim import kernels
+from fasim.backends import Samples, chunks, workers
 from fasim.backends.cpu_bind import Slice, groups
 from fasim.backends.cpu_fixed import bind_fixed
 from fasim.backends.cpu_float import bind_float
 from fasim.backends.observer import Observer, collect
+from fasim.backends.table import Call, Table
 from fasim.errors import ConfigError
 from fasim.fixedpoint.trace import SiteCount, Trace
+from fasim.kernels.meet import WORDS
 from fasim.schedule import EXECUTED_FUSIONS, Op, Schedule, Tensor
 from fasim.schedule import ops as kinds
 from fasim.state import State
 
-Call = tuple[Callable[..., Any], tuple[Any, ...]]
-
 # these need a whole tensor at once: one thread runs them
 WHOLE_KINDS = frozenset({kinds.NORM, kinds.NORM_BACK, kinds.EXPONENT})
+
+
+class Bound(NamedTuple):
+    """The schedule bound to a state and to data: what each thread does in a step, and what it counts by site."""
+
+    workers: list[workers.Worker]
+    counters: list[dict[str, np.ndarray]]
+    observers: list[Observer]
+    words: np.ndarray
 
 
 class CpuProgram:
@@ -54,7 +63,6 @@ class CpuProgram:
         self.fixed = schedule.datapath != "float32"
         self.threads = threads
         self.observe = observe
-        self.observers: list[Observer] = []
         self.workers = min(threads, schedule.batch_size) if self.fixed else 1
         self.buffers = {
             tensor.name: np.zeros(_flat(tensor), _dtype(tensor))
@@ -67,11 +75,11 @@ class CpuProgram:
         """Train; see :class:`fasim.backends.Program`."""
         steps = len(order) // self.schedule.batch_size
         if steps:
-            self.observers = [Observer(self.schedule) for _ in range(self.workers if self.observe else 0)]
-            threads = [self._worker(state, data, order, first_step, steps, index) for index in range(self.workers)]
-            self._execute([target for target, _ in threads])
-            trace = self._collect(steps, [counters for _, counters in threads])
-            trace.tensors = collect(self.observers, trace)
+            bound = self.bind(state, data)
+            with self._blas():
+                self._walk(bound, order, first_step)
+            trace = self._collect(steps, bound.counters)
+            trace.tensors = collect(bound.observers, trace)
             return trace
         return Trace()
 
@@ -80,11 +88,12 @@ class CpuProgram:
         samples, size = len(data.codes), self.schedule.batch_size
         output = self.schedule["output"]
         results = np.empty((samples, output.shape[1]), np.float32)
-        done = 0
-        for number, rows, count in chunks(samples, size):
-            self.run(state, data, rows, number)
-            results[done : done + count] = self.buffers["output"][:count] * np.float32(self._scale(output))
-            done += count
+        bound, done = self.bind(state, data), 0
+        with self._blas():
+            for number, rows, count in chunks(samples, size):
+                self._walk(bound, rows, number)
+                results[done : done + count] = self.buffers["output"][:count] * np.float32(self._scale(output))
+                done += count
         return results
 
     def values(self, state: State, data: Samples, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -102,60 +111,25 @@ class CpuProgram:
             return 1.0
         return 2.0 ** -(tensor.format.frac + sum(sign * int(self.buffers[name][0]) for name, sign in tensor.points))
 
-    def _execute(self, targets: list[Callable[[], None]]) -> None:
-        """Run one target per thread; an exception of any is raised here."""
-        if len(targets) == 1:
-            with threadpool_limits(self.threads if not self.fixed else 1, user_api="blas"):
-                targets[0]()
-            return
-        failures: list[BaseException] = []
+    def _blas(self) -> threadpool_limits:
+        """Return what limits the threads of BLAS meanwhile: threads of our own divide the work of fixed point."""
+        return threadpool_limits(1 if self.fixed else self.threads, user_api="blas")
 
-        def guarded(target: Callable[[], None]) -> None:
-            try:
-                target()
-            except BaseException as failure:  # noqa: BLE001 - handed to the caller below
-                failures.append(failure)
-                self.barrier.abort()
+    def _walk(self, bound: Bound, order: np.ndarray, first_step: int) -> None:
+        """Take the steps of a run; the order is copied, in the one type that the loop is compiled for."""
+        workers.run(bound.workers, np.array(order, np.int64), self.schedule.batch_size, first_step, bound.words)
 
-        others = [threading.Thread(target=guarded, args=(target,), daemon=True) for target in targets[1:]]
-        for thread in others:
-            thread.start()
-        guarded(targets[0])
-        for thread in others:
-            thread.join()
-        real = [failure for failure in failures if not isinstance(failure, threading.BrokenBarrierError)]
-        if failures:
-            raise (real or failures)[0]
-
-    def _worker(
-        self,
-        state: State,
-        data: Samples,
-        order: np.ndarray,
-        first_step: int,
-        steps: int,
-        index: int,
-    ) -> tuple[Callable[[], None], dict[str, np.ndarray]]:
-        """Return what one thread does over all steps, and the counters that it fills."""
-        size = self.schedule.batch_size
-        if index == 0:
-            self.barrier = threading.Barrier(self.workers)
-        rows = Slice(size * index // self.workers, size * (index + 1) // self.workers)
-        batch = np.zeros(rows.stop - rows.start, np.int64)
-        step_number = np.zeros(1, np.int64)
-        counters: dict[str, np.ndarray] = {}
-        arrays = self.buffers | state
-        calls = self._calls(arrays, data, rows, batch, step_number, counters, index)
-
-        def work() -> None:
-            for step in range(steps):
-                start = step * size
-                batch[:] = order[start + rows.start : start + rows.stop]
-                step_number[0] = first_step + step
-                for function, arguments in calls:
-                    function(*arguments)
-
-        return work, counters
+    def bind(self, state: State, data: Samples) -> Bound:
+        """Bind every thread's calls. State and data are taken by where they lie, to be read and updated there."""
+        bound = Bound([], [], [Observer(self.schedule) for _ in range(self.workers if self.observe else 0)], _words())
+        size, arrays = self.schedule.batch_size, self.buffers | state
+        for index in range(self.workers):
+            rows = Slice(size * index // self.workers, size * (index + 1) // self.workers)
+            batch, step = np.zeros(rows.stop - rows.start, np.int64), np.zeros(1, np.int64)
+            bound.counters.append({})
+            table = Table(self._calls(arrays, data, rows, batch, step, bound, index))
+            bound.workers.append(workers.Worker(table, rows.start, batch, step))
+        return bound
 
     def _calls(
         self,
@@ -164,19 +138,21 @@ class CpuProgram:
         rows: Slice,
         batch: np.ndarray,
         step: np.ndarray,
-        counters: dict[str, np.ndarray],
+        bound: Bound,
         index: int,
     ) -> list[Call]:
         """Return the calls of one thread for one step, barriers included."""
+        meet: Call = (kernels.meet, (bound.words, self.workers, workers.GIVE_WAY))
+        counters = bound.counters[index]
         bind = bind_fixed if self.fixed else bind_float
         calls: list[Call] = [*bind.load(self.schedule, arrays, data, rows, batch)]
-        observer = self.observers[index] if self.observe else None
+        observer = bound.observers[index] if self.observe else None
         if observer is not None:
             calls += observer.loaded(arrays, rows)
         before = "rows"
         for by, ops in groups(self.schedule, self._division):
             if self.workers > 1 and (by != before or by == "whole"):
-                calls.append((self.barrier.wait, ()))
+                calls.append(meet)
             before = by
             part = self._part(ops[0], by, rows, index)
             if part.start < part.stop:
@@ -187,7 +163,7 @@ class CpuProgram:
                 if observer is not None:
                     calls += [call for op in ops for call in observer.calls(op, arrays, part)]
         if before != "rows" and self.workers > 1:
-            calls.append((self.barrier.wait, ()))
+            calls.append(meet)
         return calls
 
     def _part(self, op: Op, by: str, rows: Slice, index: int) -> Slice:
@@ -216,6 +192,11 @@ class CpuProgram:
                     SiteCount(elements, int(sum(c[0] for c in found)), int(sum(c[1] for c in found))),
                 )
         return trace
+
+
+def _words() -> np.ndarray:
+    """Return what threads meet by."""
+    return np.zeros(WORDS, np.int64)
 
 
 def _flat(tensor: Tensor) -> tuple[int, ...]:

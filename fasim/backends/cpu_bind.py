@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from fasim import kernels
+from fasim.backends.table import Call
 from fasim.schedule import Op, Schedule
 
-Call = tuple[Callable[..., Any], tuple[Any, ...]]
 Arrays = dict[str, np.ndarray]
 
 

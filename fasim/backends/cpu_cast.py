@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from fasim import kernels
-from fasim.backends.cpu_bind import Arrays, Call, Slice
+from fasim.backends.cpu_bind import Arrays, Slice
+from fasim.backends.table import ByReference, Call
 from fasim.fixedpoint.cast import limits
 from fasim.fixedpoint.options import RandomSource
 from fasim.scalar.lfsr import lfsr_start, tap_mask
@@ -76,13 +77,21 @@ class Operands:
         """Return the seed of the run."""
         return int(self.arrays["seed"][0])
 
-    def shift(self, first: int = 0) -> Callable[[], int]:
-        """Return a function that adds the exponents of this step, from scalar number `first`, to the shift of the op."""
-        static = self.op.attrs["shift"]
-        signs = self.op.attrs.get("signs", ())
-        values = [self.arrays[value.tensor] for value in self.op.scalars[first:]]
-        pairs = list(zip(signs, values, strict=True))
-        return lambda: static + sum(sign * int(value[0]) for sign, value in pairs)
+    def shift(self, first: int = 0) -> tuple[list[Call], int | ByReference]:
+        """Return the shift of the op, with the exponents of each step from scalar number `first` on added by calls."""
+        if not self.op.attrs.get("signs", ()):
+            return [], self.op.attrs["shift"]
+        calls, shift = self.aligned(self.op.attrs["shift"], self.op.scalars[first:])
+        return calls, ByReference(shift)
+
+    def aligned(self, static: int, scalars: Sequence[Value]) -> tuple[list[Call], np.ndarray]:
+        """Return calls that add the signed exponents of a step to a number, and the array (1,) that holds the sum."""
+        total, calls = np.full(1, static, np.int64), list[Call]()
+        before: int | ByReference = static
+        for sign, value in zip(self.op.attrs["signs"], scalars, strict=True):
+            calls.append((kernels.add_exponent, (before, sign, self.arrays[value.tensor], total)))
+            before = ByReference(total)
+        return calls, total
 
     def words(self, size: int) -> tuple[np.ndarray, list[Call]]:
         """Return an array for the random words of the slice, and the call that draws them."""
@@ -97,27 +106,20 @@ class Operands:
 
 def requant(op: Op, o: Operands) -> list[Call]:
     """Bind a cast."""
-    last: tuple[Any, ...]
-    raw, out, shift = o.rows(0).reshape(-1), o.out.reshape(-1), o.shift()
+    raw, out = o.rows(0).reshape(-1), o.out.reshape(-1)
     lo, hi, rounding, mode = o.modes
     if "divisor" in op.attrs:
         return [
             (kernels.divide_fixed, (raw, op.attrs["divisor"], op.attrs["shift"], lo, hi, rounding, mode, out, o.counter))
         ]
+    calls, shift = o.shift()
     if "random" in op.attrs:
-        words, calls = o.words(raw.size)
+        words, drawing = o.words(raw.size)
         random = op.attrs["random"]
-        last = lo, hi, mode, words, random.bits, random.half, out, o.counter
-        return [*calls, (_late, (kernels.requantize_random, (raw,), shift, last))]
-    seed, site, step, first = o.seed, o.site, o.step, o.first
-    if not op.scalars and op.attrs["rounding"] != "STOCH":
-        last = rounding, mode, seed, site, 0, first, out, o.counter
-        return [(kernels.requantize, (raw, op.attrs["shift"], lo, hi, *last))]
-
-    def call() -> None:
-        kernels.requantize(raw, shift(), lo, hi, rounding, mode, seed, site, step[0], first, out, o.counter)
-
-    return [(call, ())]
+        arguments = raw, shift, lo, hi, mode, words, random.bits, random.half, out, o.counter
+        return [*calls, *drawing, (kernels.requantize_random, arguments)]
+    place = o.seed, o.site, ByReference(o.step), o.first
+    return [*calls, (kernels.requantize, (raw, shift, lo, hi, rounding, mode, *place, out, o.counter))]
 
 
 def update(op: Op, o: Operands) -> list[Call]:
@@ -126,49 +128,30 @@ def update(op: Op, o: Operands) -> list[Call]:
     parameter, gradient = o.out.reshape(-1), o.rows(1).reshape(-1)
     lo, hi, rounding, mode = o.modes
     rate, decay = op.attrs["rate"], op.attrs["decay_shift"]
-    learning = o.arrays[op.scalars[0].tensor] if rate in ("shift", "multiply") else np.zeros(1, np.int64)
-    shift = o.shift(2 if rate in ("multiply", "divide") else 1)
     random: RandomSource = op.attrs.get("random") or RandomSource()
-    if op.attrs["kind"] == "plus_minus_one":
-        words, calls = o.words(parameter.size)
-        last = learning, lo, hi, mode, words, random.bits or 16, o.counter
-        return [*calls, (_late, (kernels.update_by_one, (parameter, gradient), shift, last))]
-    if rate == "divide":
+    if rate == "divide" and op.attrs["kind"] != "plus_minus_one":
         divisor = o.arrays[op.scalars[1].tensor]
         last = divisor, lo, hi, rounding, mode, decay, o.counter
         return [(kernels.update_divided, (parameter, gradient, -op.attrs["shift"], *last))]
+    learning = o.arrays[op.scalars[0].tensor] if rate in ("shift", "multiply") else np.zeros(1, np.int64)
+    calls, shift = o.shift(2 if rate in ("multiply", "divide") else 1)
+    first = parameter, gradient, shift, learning
+    if op.attrs["kind"] == "plus_minus_one":
+        words, drawing = o.words(parameter.size)
+        last = lo, hi, mode, words, random.bits or 16, o.counter
+        return [*calls, *drawing, (kernels.update_by_one, (*first, *last))]
     if rate == "multiply" or decay >= 0 or not random.plain:
         factor = o.arrays[op.scalars[1].tensor] if rate == "multiply" else np.ones(1, np.int64)
-        words, calls = o.words(parameter.size) if op.attrs["rounding"] == "STOCH" else (NO_WORDS, [])
-        last = learning, factor, lo, hi, rounding, mode, words, random.bits, random.half, decay, o.counter
-        return [*calls, (_late, (kernels.update_scaled, (parameter, gradient), shift, last))]
-    last = learning, lo, hi, rounding, mode, o.seed, o.site, o.step, o.first, o.counter
-    if op.attrs["signs"]:
-        return [(_late, (kernels.update_fixed, (parameter, gradient), shift, last))]
-    return [(kernels.update_fixed, (parameter, gradient, op.attrs["shift"], *last))]
+        words, drawing = o.words(parameter.size) if op.attrs["rounding"] == "STOCH" else (NO_WORDS, [])
+        last = factor, lo, hi, rounding, mode, words, random.bits, random.half, decay, o.counter
+        return [*calls, *drawing, (kernels.update_scaled, (*first, *last))]
+    last = lo, hi, rounding, mode, o.seed, o.site, o.step, o.first, o.counter
+    return [*calls, (kernels.update_fixed, (*first, *last))]
 
 
 def exponent(op: Op, o: Operands) -> list[Call]:
     """Bind the choice of an exponent, over the whole tensor."""
-    (source,), out = o.read, o.whole
-    bits, nearest = op.attrs["bits"], op.attrs["nearest"]
-    return [(_choose, (source, bits, nearest, out))]
-
-
-def _choose(source: np.ndarray, bits: int, nearest: bool, out: np.ndarray) -> None:
-    """Write how many bits a cast of `source` drops."""
-    largest = max(int(source.max()), -int(source.min()))
-    if not largest:
-        out[0] = 0
-    elif nearest:
-        out[0] = (largest * largest).bit_length() // 2 - bits
-    else:
-        out[0] = max(0, largest.bit_length() - bits)
-
-
-def _late(kernel: Callable[..., Any], first: tuple[Any, ...], shift: Callable[[], int], last: tuple[Any, ...]) -> None:
-    """Call a kernel with the shift of the step that runs now."""
-    kernel(*first, shift(), *last)
+    return [(kernels.choose_exponent, (o.read[0].reshape(-1), op.attrs["bits"], op.attrs["nearest"], o.whole))]
 
 
 def threshold(probability: float) -> int:

@@ -77,17 +77,11 @@ def _look_up(op: Op, o: Operands) -> list[Call]:
 
 
 def _softmax(op: Op, o: Operands) -> list[Call]:
-    shift = np.zeros(1, np.int64)
-    pairs = [(sign, o.arrays[value.tensor]) for sign, value in zip(op.attrs["signs"], op.scalars, strict=True)]
+    calls, shift = o.aligned(op.attrs["log_shift"], op.scalars)
     fmt = o.schedule[op.writes[0]].format
     assert fmt is not None
     arguments = (o.rows(0), shift, o.read[1], op.attrs["fraction_bits"], op.attrs["one_shift"], fmt.hi, o.out, o.counter)
-
-    def call() -> None:
-        shift[0] = op.attrs["log_shift"] + sum(sign * int(value[0]) for sign, value in pairs)
-        kernels.softmax_fixed(*arguments)
-
-    return [(call, ())]
+    return [*calls, (kernels.softmax_fixed, arguments)]
 
 
 def _dropout(op: Op, o: Operands) -> list[Call]:
@@ -123,17 +117,15 @@ def _average_unpool(op: Op, o: Operands) -> list[Call]:
 
 def _norm(op: Op, o: Operands) -> list[Call]:
     x, out = o.channels(op.reads[0], whole=True), o.channels(op.writes[0], whole=True)
-    mean, var, exponents = (np.zeros(x.shape[1], np.int64) for _ in range(3))
-    kept = o.arrays[op.writes[1].tensor]
-    calls: list[Call] = [(kernels.norm_statistics_fixed, (x, 0, mean, var, exponents)), (_copy, (exponents, kept))]
-    calls.append((kernels.norm_normal_fixed, (x, mean, exponents, op.attrs["frac"], *o.modes, out, o.counter)))
+    mean, var = (np.zeros(x.shape[1], np.int64) for _ in range(2))
+    exponents = o.arrays[op.writes[1].tensor]
+    calls: list[Call] = [
+        (kernels.norm_statistics_fixed, (x, 0, mean, var, exponents)),
+        (kernels.norm_normal_fixed, (x, mean, exponents, op.attrs["frac"], *o.modes, out, o.counter)),
+    ]
     if len(op.writes) == 4:  # the pass that moves the running statistics
         calls.append((kernels.norm_running_fixed, (mean, var, *o.read[1:])))
     return calls
-
-
-def _copy(source: np.ndarray, target: np.ndarray) -> None:
-    target[...] = source
 
 
 def _norm_inference(op: Op, o: Operands) -> list[Call]:

@@ -199,7 +199,7 @@ def _rescale(op: Op, o: _Operands) -> Call:
 
 def _squared_norm(operands: _Operands) -> list[Call]:
     out = operands.out
-    return [(out.fill, (0.0,)), *((kernels.squared_norm, (array.reshape(-1), out)) for array in operands.read)]
+    return [(kernels.clear, (out,)), *((kernels.squared_norm, (array.reshape(-1), out)) for array in operands.read)]
 
 
 def _dropout(op: Op, o: _Operands, seed: int, step: np.ndarray) -> Call:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 
 from fasim import kernels
 from fasim.backends.cpu_bind import Slice
+from fasim.backends.table import Call
 from fasim.fixedpoint.statistics import TensorStatistics
 from fasim.fixedpoint.trace import Trace
 from fasim.schedule import Op, Schedule, Tensor
 from fasim.schedule import ops as kinds
-
-Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
 # no numbers that a format is chosen for
 WITHOUT_RANGE = frozenset({"label", "table", "scalar"})

@@ -11,6 +11,7 @@ from fasim.backends import Samples
 from fasim.backends.cpu import CpuProgram
 from fasim.backends.cpu_bind import Slice
 from fasim.backends.cpu_fixed import bind_fixed
+from fasim.backends.table import make
 from fasim.errors import ConfigError
 from fasim.export.manifest import Manifest
 from fasim.export.start import Start
@@ -74,7 +75,8 @@ class _Machine:
     def step(self, place: str, number: int, rows: np.ndarray) -> dict[str, Any]:
         """Run one step over the samples `rows`, and return its entry in the manifest."""
         self.batch[:], self.number[0] = rows, number
-        _run(self.load)
+        for call in self.load:
+            make(call)
         given = {}
         for tensor in self.schedule.tensors.values():
             if tensor.storage == "input" and tensor.cls != "scalar":
@@ -82,7 +84,8 @@ class _Machine:
         entries = []
         for op, calls in zip(self.schedule.ops, self.calls, strict=True):
             reads = [self.files[value] for value in op.reads]
-            _run(calls)
+            for call in calls:
+                make(call)
             writes = [self._write(place, value) for value in op.writes]
             scalars = {value.tensor: self.arrays[value.tensor][0].item() for value in op.scalars}
             entries.append(self.manifest.op(op, reads, writes, scalars))
@@ -101,8 +104,3 @@ class _Machine:
         """Return all rows of an op; one that writes a number goes over all that it reads."""
         shape = self.schedule[op.writes[0]].shape or self.schedule[op.reads[0]].shape
         return Slice(0, shape[0])
-
-
-def _run(calls: list[Any]) -> None:
-    for function, arguments in calls:
-        function(*arguments)

@@ -103,18 +103,21 @@ from fasim.kernels.integer_sparse import (
     project_target_csr_fixed,
     project_target_ell_fixed,
 )
+from fasim.kernels.meet import meet
 from fasim.kernels.norm import batch_norm, batch_norm_backward, batch_norm_inference, gain_gradient
 from fasim.kernels.observe import observe, observe_float
 from fasim.kernels.optimize import adam, momentum, nesterov, rmsprop, sgd
 from fasim.kernels.pool import average_pool, average_unpool, max_pool, max_pool_value, max_unpool
 from fasim.kernels.random_words import lfsr_words, philox_words
 from fasim.kernels.requantize import divide_fixed, requantize, requantize_random
+from fasim.kernels.scalars import add_exponent, choose_exponent, clear
 from fasim.kernels.sparse import project_csr, project_ell, project_target_csr, project_target_ell
 from fasim.kernels.update import momentum_fixed, update_by_one, update_divided, update_fixed, update_scaled
 
 __all__ = [
     "adam",
     "add_bias_fixed",
+    "add_exponent",
     "average_pool",
     "average_unpool",
     "batch_norm",
@@ -123,6 +126,8 @@ __all__ = [
     "bias_gradient",
     "bias_gradient_accumulate",
     "bias_gradient_fixed",
+    "choose_exponent",
+    "clear",
     "clip",
     "clip_fixed",
     "conv_forward",
@@ -165,6 +170,7 @@ __all__ = [
     "mean_of_three_fixed",
     "mean_of_two",
     "mean_of_two_fixed",
+    "meet",
     "momentum",
     "momentum_fixed",
     "multiply_fixed",

@@ -62,7 +62,7 @@ def norm_statistics_fixed(x, first, mean, var, exponent):
     x : integer[M, C]           all rows of the batch
     first : int64               first channel of this slice
     mean, var : int64[c]        written
-    exponent : int64[c]         written
+    exponent : integer[c]       written; at most 31
 
     Cost: 2 M c additions, M c products.
     """
@@ -121,7 +121,8 @@ def norm_normal_fixed(x, mean, exponent, frac, lo, hi, rounding, overflow_mode, 
     Parameters
     ----------
     x : integer[m, C]           any rows of the batch, `frac` fraction bits
-    mean, exponent : int64[C]
+    mean : int64[C]
+    exponent : integer[C]
     frac : int64                fraction bits of x and of out
     lo, hi : int64              range of out's format
     rounding, overflow_mode : int64
