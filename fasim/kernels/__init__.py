@@ -77,10 +77,8 @@ from fasim.kernels.integer import (
     sign_fixed,
     weight_gradient_fixed,
 )
+from fasim.kernels.integer_conv import conv_forward_fixed, conv_input_gradient_fixed, conv_weight_gradient_fixed
 from fasim.kernels.integer_maps import (
-    conv_forward_fixed,
-    conv_input_gradient_fixed,
-    conv_weight_gradient_fixed,
     max_pool_fixed,
     max_pool_value_fixed,
     max_unpool_fixed,

@@ -96,10 +96,10 @@ def cases(dtype: Any, wide: Any) -> dict[str, tuple[tuple[Any, ...], dict[int, A
 
 
 TYPES = [(np.int8, np.int32), (np.int16, np.int64)]
-NAMES = names_of("integer_maps")
+NAMES = names_of("integer_maps", "integer_conv")
 
 
-def test_every_kernel_of_this_module_is_here() -> None:
+def test_every_kernel_of_these_modules_is_here() -> None:
     assert sorted(cases(*TYPES[0])) == NAMES
 
 
