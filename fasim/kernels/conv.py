@@ -1,65 +1,25 @@
 """Convolution of maps in float32: forward, input gradient, weight gradient. Maps are NHWC, kernels square.
 
-All three take four output pixels at a time: the windows of these pixels are the rows of a small scratch matrix (a matrix of
-all patches never exists), and a 4 x 4 tile multiplies with it. The tile's inner loop runs over independent sums, so LLVM
-vectorises it without reordering any of them: the same bits on every CPU. Where four does not divide a size, scratch memory
-is filled up with zeros.
+All three are correlations by the register tiles of `fasim.kernels.micro.correlate`, which read the windows of a sample's
+padded map in place: no patches are copied. Every sum is a chain of fused multiply-adds in the order stated, so the bits do
+not depend on the batch or on the CPU's vectors (a CPU that cannot fuse rounds each product too).
 
 P = (H + 2 padding - R) // stride + 1, Q likewise from W, and S = R; what no window reaches at the far edges is left out.
+All arrays are in C order.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from fasim.kernels.compile import kernel
+from fasim.kernels.conv_layout import first_of, load_map, pack, pack_back, panels, taps
+from fasim.kernels.micro.correlate import PANEL, correlate_float32, gradient_float32, grid
 
-ZERO = np.float32(0.0)
-TILE = 4
-
-
-@njit(inline="always", cache=True)
-def _whole_tiles(count):
-    """Return ``count`` rounded up to a multiple of the tile."""
-    return (count + TILE - 1) // TILE * TILE
-
-
-@njit(inline="always", cache=True)
-def _add_tile(left, a, b, right, k, out, i):
-    """``out[i + u, :] += sum_v left[a + u, b + v] * right[k + v, :]`` for u, v in 0 .. 3, one v after the other."""
-    x00, x01, x02, x03 = left[a, b], left[a, b + 1], left[a, b + 2], left[a, b + 3]
-    x10, x11, x12, x13 = left[a + 1, b], left[a + 1, b + 1], left[a + 1, b + 2], left[a + 1, b + 3]
-    x20, x21, x22, x23 = left[a + 2, b], left[a + 2, b + 1], left[a + 2, b + 2], left[a + 2, b + 3]
-    x30, x31, x32, x33 = left[a + 3, b], left[a + 3, b + 1], left[a + 3, b + 2], left[a + 3, b + 3]
-    for j in range(right.shape[1]):
-        y0, y1, y2, y3 = right[k, j], right[k + 1, j], right[k + 2, j], right[k + 3, j]
-        out[i, j] = out[i, j] + x00 * y0 + x01 * y1 + x02 * y2 + x03 * y3
-        out[i + 1, j] = out[i + 1, j] + x10 * y0 + x11 * y1 + x12 * y2 + x13 * y3
-        out[i + 2, j] = out[i + 2, j] + x20 * y0 + x21 * y1 + x22 * y2 + x23 * y3
-        out[i + 3, j] = out[i + 3, j] + x30 * y0 + x31 * y1 + x32 * y2 + x33 * y3
-
-
-@njit(inline="always", cache=True)
-def _pad(image, padding, padded):
-    """Copy image[H, W, C] into padded[H + 2 padding, (W + 2 padding) C], whose border stays as it is."""
-    height, width, channels = image.shape
-    rows = image.reshape(height, width * channels)
-    first = padding * channels
-    for h in range(height):
-        for k in range(width * channels):
-            padded[h + padding, first + k] = rows[h, k]
-
-
-@njit(inline="always", cache=True)
-def _load_windows(padded, pixel, count, columns, stride, strip, channels, patch):
-    """Copy the windows of ``count`` pixels to patch[u, (R S C)]; ``strip`` is S C, a window's contiguous part of a row."""
-    for u in range(count):
-        top = (pixel + u) // columns * stride
-        first = (pixel + u) % columns * stride * channels
-        for r in range(strip // channels):
-            for k in range(strip):
-                patch[u, r * strip + k] = padded[top + r, first + k]
+ZERO, ONE = np.float32(0.0), np.float32(1.0)
+# x + -0.0 is x, for every x: a copy
+NOTHING = np.float32(-0.0)
+SIZE = 4
 
 
 @kernel
@@ -77,36 +37,27 @@ def conv_forward(act, weight, bias, stride, padding, out):
     stride, padding : int64
     out : float32[N, P, Q, J]   written; may not overlap an input
 
-    Cost: N P Q J R S C multiply-accumulates. Order of summation: the bias, then (r, s, c) ascending, padding included.
+    Cost: N P Q J R S C multiply-accumulates. Order of summation: from the bias, (r, s, c) ascending by fused multiply-adds,
+    padding included.
     """
     samples, height, width, channels = act.shape
-    units = weight.shape[0]
-    strip = weight.shape[2] * channels
-    window = weight.shape[1] * strip
-    packed = np.zeros((_whole_tiles(window), units), np.float32)
-    flat = weight.reshape(units, window)
-    for j in range(units):
-        for k in range(window):
-            packed[k, j] = flat[j, k]
-    padded = np.zeros((height + 2 * padding, (width + 2 * padding) * channels), np.float32)
-    patch = np.zeros((TILE, packed.shape[0]), np.float32)
-    total = np.empty((TILE, units), np.float32)
-    columns = out.shape[2]
-    pixels = out.shape[1] * columns
+    units, side = weight.shape[:2]
+    strip = side * channels
+    packed = np.zeros((panels(units), side * strip, PANEL, 1), np.float32)
+    pack(weight, packed)
+    line = (width + 2 * padding) * channels
+    places = grid(out.shape[1], out.shape[2], 0, stride * line * SIZE, stride * channels * SIZE)
+    pixels = out.shape[1] * out.shape[2]
+    targets = grid(pixels, 1, 0, units * SIZE, 0)
+    image = np.zeros((height + 2 * padding) * line if padding else 0, np.float32)
     for n in range(samples):
-        _pad(act[n], padding, padded)
-        result = out[n].reshape(pixels, units)
-        for pixel in range(0, pixels, TILE):
-            count = min(TILE, pixels - pixel)
-            _load_windows(padded, pixel, count, columns, stride, strip, channels, patch)
-            for u in range(TILE):
-                for j in range(units):
-                    total[u, j] = bias[j]
-            for k in range(0, packed.shape[0], TILE):
-                _add_tile(patch, 0, k, packed, k, total, 0)
-            for u in range(count):
-                for j in range(units):
-                    result[pixel + u, j] = total[u, j]
+        result = out[n].reshape(pixels * units)
+        if padding:
+            load_map(act[n], padding, NOTHING, line, image)
+            correlate_float32(image, places, pixels, line * SIZE, side, strip, packed, bias, ONE, targets, result)
+        else:
+            source = act[n].reshape(height * line)
+            correlate_float32(source, places, pixels, line * SIZE, side, strip, packed, bias, ONE, targets, result)
 
 
 @kernel
@@ -124,48 +75,33 @@ def conv_input_gradient(delta, weight, scale, stride, padding, out):
     stride, padding : int64
     out : float32[N, H, W, C]   written; may not overlap an input
 
-    Cost: N P Q J R S C multiply-accumulates. Order of summation: first over j, ascending; then these sums over (p, q),
-    ascending; `scale` last.
+    Cost: N P Q J R S C multiply-accumulates. Order of summation: from 0, (p, q, j) ascending by fused multiply-adds; deltas
+    beyond the edges are zeros that are added too; `scale` last.
     """
     samples, height, width, channels = out.shape
-    units = weight.shape[0]
-    strip = weight.shape[2] * channels
-    window = weight.shape[1] * strip
-    packed = np.zeros((_whole_tiles(units), window), np.float32)
-    flat = weight.reshape(units, window)
-    for j in range(units):
-        for k in range(window):
-            packed[j, k] = flat[j, k]
-    padded = np.empty((height + 2 * padding, (width + 2 * padding) * channels), np.float32)
-    patch = np.empty((TILE, window), np.float32)
-    signal = np.zeros((TILE, packed.shape[0]), np.float32)
-    columns = delta.shape[2]
-    pixels = delta.shape[1] * columns
-    for n in range(samples):
-        for h in range(padded.shape[0]):
-            for k in range(padded.shape[1]):
-                padded[h, k] = ZERO
-        source = delta[n].reshape(pixels, units)
-        for pixel in range(0, pixels, TILE):
-            count = min(TILE, pixels - pixel)
-            for u in range(count):
-                for j in range(units):
-                    signal[u, j] = source[pixel + u, j]
-            for u in range(TILE):
-                for k in range(window):
-                    patch[u, k] = ZERO
-            for j in range(0, packed.shape[0], TILE):
-                _add_tile(signal, 0, j, packed, j, patch, 0)
-            for u in range(count):
-                top = (pixel + u) // columns * stride
-                first = (pixel + u) % columns * stride * channels
-                for r in range(weight.shape[1]):
-                    for k in range(strip):
-                        padded[top + r, first + k] += patch[u, r * strip + k]
-        result = out[n].reshape(height, width * channels)
-        for h in range(height):
-            for k in range(width * channels):
-                result[h, k] = scale * padded[h + padding, padding * channels + k]
+    units, side = weight.shape[:2]
+    most = taps(side, stride, 0)
+    line = ((width - 1 + padding) // stride + most) * units
+    image = np.zeros(((height - 1 + padding) // stride + most) * line, np.float32)
+    start = np.zeros(channels, np.float32)
+    for phases in range(stride * stride):
+        down, across = phases // stride, phases % stride
+        rows, columns = taps(side, stride, down), taps(side, stride, across)
+        top, left = first_of(down, padding, stride), first_of(across, padding, stride)
+        h, w = down + top * stride - padding, across + left * stride - padding
+        tall, wide = max(height - h + stride - 1, 0) // stride, max(width - w + stride - 1, 0) // stride
+        packed = np.zeros((panels(channels), rows * columns * units, PANEL, 1), np.float32)
+        pack_back(weight, stride, down, across, packed)
+        corner = (top + most - rows) * line + (left + most - columns) * units
+        places = grid(tall, wide, corner * SIZE, line * SIZE, units * SIZE)
+        step = channels * SIZE
+        targets = grid(tall, wide, (h * width + w) * step, stride * width * step, stride * step)
+        for n in range(samples):
+            load_map(delta[n], most - 1, NOTHING, line, image)
+            result = out[n].reshape(height * width * channels)
+            correlate_float32(
+                image, places, tall * wide, line * SIZE, rows, columns * units, packed, start, scale, targets, result
+            )
 
 
 @kernel
@@ -182,38 +118,29 @@ def conv_weight_gradient(delta, act, stride, padding, out):
     stride, padding : int64
     out : float32[J, R, S, C]   written; may not overlap an input
 
-    Cost: N P Q J R S C multiply-accumulates. Order of summation: (p, q) ascending within a sample; then these sums over n,
-    ascending, which keeps the rounding errors of N P Q terms small.
+    Cost: N P Q J R S C multiply-accumulates. Order of summation: within a sample from 0, (p, q) ascending by fused
+    multiply-adds; then these sums over n, ascending, which keeps the rounding errors of N P Q terms small.
     """
     samples, height, width, channels = act.shape
-    units = out.shape[0]
-    strip = out.shape[2] * channels
-    window = out.shape[1] * strip
-    total = np.empty((_whole_tiles(units), window), np.float32)
+    units, side = out.shape[:2]
+    strip = side * channels
+    window = side * strip
+    line = (width + 2 * padding) * channels
+    places = grid(side, strip, 0, line * SIZE, SIZE)
+    down, across = stride * line * SIZE, stride * channels * SIZE
+    image = np.zeros((height + 2 * padding) * line if padding else 0, np.float32)
+    sums, totals = np.empty((window, units), np.float32), np.zeros((window, units), np.float32)
+    shape = delta.shape[1], delta.shape[2], units, 1
+    for n in range(samples):
+        if padding:
+            load_map(act[n], padding, NOTHING, line, image)
+            gradient_float32(image, places, down, across, delta[n].reshape(shape), True, sums)
+        else:
+            gradient_float32(act[n].reshape(height * line), places, down, across, delta[n].reshape(shape), True, sums)
+        for i in range(window):
+            for j in range(units):
+                totals[i, j] += sums[i, j]
     result = out.reshape(units, window)
     for j in range(units):
-        for k in range(window):
-            result[j, k] = ZERO
-    padded = np.zeros((height + 2 * padding, (width + 2 * padding) * channels), np.float32)
-    patch = np.zeros((TILE, window), np.float32)
-    signal = np.zeros((total.shape[0], TILE), np.float32)
-    columns = delta.shape[2]
-    pixels = delta.shape[1] * columns
-    for n in range(samples):
-        _pad(act[n], padding, padded)
-        for j in range(total.shape[0]):
-            for k in range(window):
-                total[j, k] = ZERO
-        source = delta[n].reshape(pixels, units)
-        for pixel in range(0, pixels, TILE):
-            count = min(TILE, pixels - pixel)
-            _load_windows(padded, pixel, count, columns, stride, strip, channels, patch)
-            # pixels past the last one keep an old window and get a zero signal
-            for u in range(TILE):
-                for j in range(units):
-                    signal[j, u] = source[pixel + u, j] if u < count else ZERO
-            for j in range(0, total.shape[0], TILE):
-                _add_tile(signal, j, 0, patch, 0, total, j)
-        for j in range(units):
-            for k in range(window):
-                result[j, k] += total[j, k]
+        for i in range(window):
+            result[j, i] = totals[i, j]

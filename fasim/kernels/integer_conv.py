@@ -1,6 +1,6 @@
 """Convolution of maps in fixed point: exact sums of integers, of any integer storage types. Maps are NHWC.
 
-The integer twins of `fasim.kernels.conv`, with the same sizes P, Q and the same tiles of four output pixels. Each function
+The integer twins of `fasim.kernels.conv`, with the same sizes P, Q, by tiles of four output pixels. Each function
 works on a slice of the batch rows (a weight gradient: of the units). Sums are held in the type of `out`, which the lowering
 has proven wide enough.
 """
@@ -11,7 +11,36 @@ import numpy as np
 from numba import njit
 
 from fasim.kernels.compile import kernel
-from fasim.kernels.conv import TILE, _load_windows, _pad, _whole_tiles
+
+TILE = 4
+
+
+@njit(inline="always", cache=True)
+def _whole_tiles(count):
+    """Return ``count`` rounded up to a multiple of the tile."""
+    return (count + TILE - 1) // TILE * TILE
+
+
+@njit(inline="always", cache=True)
+def _pad(image, padding, padded):
+    """Copy image[H, W, C] into padded[H + 2 padding, (W + 2 padding) C], whose border stays as it is."""
+    height, width, channels = image.shape
+    rows = image.reshape(height, width * channels)
+    first = padding * channels
+    for h in range(height):
+        for k in range(width * channels):
+            padded[h + padding, first + k] = rows[h, k]
+
+
+@njit(inline="always", cache=True)
+def _load_windows(padded, pixel, count, columns, stride, strip, channels, patch):
+    """Copy the windows of ``count`` pixels to patch[u, (R S C)]; ``strip`` is S C, a window's contiguous part of a row."""
+    for u in range(count):
+        top = (pixel + u) // columns * stride
+        first = (pixel + u) % columns * stride * channels
+        for r in range(strip // channels):
+            for k in range(strip):
+                patch[u, r * strip + k] = padded[top + r, first + k]
 
 
 @njit(inline="always", cache=True)
