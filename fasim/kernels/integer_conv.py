@@ -1,67 +1,69 @@
 """Convolution of maps in fixed point: exact sums of integers, of any integer storage types. Maps are NHWC.
 
-The integer twins of `fasim.kernels.conv`, with the same sizes P, Q, by tiles of four output pixels. Each function
-works on a slice of the batch rows (a weight gradient: of the units). Sums are held in the type of `out`, which the lowering
-has proven wide enough.
+The integer twins of `fasim.kernels.conv`, with the same sizes P, Q. Each function works on a slice of the batch rows (a
+weight gradient: of the units). Sums are held in the type of `out`, which the lowering has proven wide enough: where that
+is int32 and the operands have 16 bits or fewer, register tiles form them, by four bytes at a time (int8 or uint8 times
+int8, on a CPU with VNNI) or by pairs of 16 bits; all else is left to plain loops. Results are the same.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numba import njit
+from numba import types
+from numba.extending import overload
 
 from fasim.kernels.compile import kernel
+from fasim.kernels.integer_conv_loops import forward_loops, input_gradient_loops, weight_gradient_loops
+from fasim.kernels.integer_conv_tiles import forward_tiles, input_gradient_tiles, weight_gradient_tiles
+from fasim.kernels.micro.correlate import (
+    correlate_bytes,
+    correlate_words,
+    gradient_bytes,
+    gradient_words,
+    interleave_bytes,
+    interleave_words,
+)
+from fasim.kernels.micro.kinds import VNNI
+from fasim.kernels.micro.target import TARGET
 
-TILE = 4
-
-
-@njit(inline="always", cache=True)
-def _whole_tiles(count):
-    """Return ``count`` rounded up to a multiple of the tile."""
-    return (count + TILE - 1) // TILE * TILE
-
-
-@njit(inline="always", cache=True)
-def _pad(image, padding, padded):
-    """Copy image[H, W, C] into padded[H + 2 padding, (W + 2 padding) C], whose border stays as it is."""
-    height, width, channels = image.shape
-    rows = image.reshape(height, width * channels)
-    first = padding * channels
-    for h in range(height):
-        for k in range(width * channels):
-            padded[h + padding, first + k] = rows[h, k]
+_OPTIONS: Any = {"error_model": "numpy", "nogil": True}
+_UINT8, _INT8, _INT16 = np.empty(0, np.uint8), np.empty(0, np.int8), np.empty(0, np.int16)
 
 
-@njit(inline="always", cache=True)
-def _load_windows(padded, pixel, count, columns, stride, strip, channels, patch):
-    """Copy the windows of ``count`` pixels to patch[u, (R S C)]; ``strip`` is S C, a window's contiguous part of a row."""
-    for u in range(count):
-        top = (pixel + u) // columns * stride
-        first = (pixel + u) % columns * stride * channels
-        for r in range(strip // channels):
-            for k in range(strip):
-                patch[u, r * strip + k] = padded[top + r, first + k]
+def _tiles(source: Any, other: Any, out: Any) -> tuple[int, int]:  # noqa: ANN401
+    """Return how many numbers of these types tiles multiply at once (0: no tiles), and what they add to the first."""
+    kinds = source.dtype, other.dtype
+    if TARGET == "portable" or out.dtype != types.int32:
+        return 0, 0
+    if VNNI and kinds[0] in (types.int8, types.uint8) and kinds[1] == types.int8:
+        return 4, 128 if kinds[0] == types.int8 else 0
+    return (2 if all(kind in (types.int8, types.uint8, types.int16) for kind in kinds) else 0), 0
 
 
-@njit(inline="always", cache=True)
-def _add_tile_fixed(left, a, b, right, k, out, i):
-    """``out[i + u, :] += sum_v left[a + u, b + v] * right[k + v, :]`` for u, v in 0 .. 3, in the type of `out`."""
-    cast = out.dtype.type
-    for u in range(TILE):
-        x0, x1, x2, x3 = cast(left[a + u, b]), cast(left[a + u, b + 1]), cast(left[a + u, b + 2]), cast(left[a + u, b + 3])
-        row = out[i + u]
-        for j in range(right.shape[1]):
-            near = cast(cast(x0 * cast(right[k, j])) + cast(x1 * cast(right[k + 1, j])))
-            far = cast(cast(x2 * cast(right[k + 2, j])) + cast(x3 * cast(right[k + 3, j])))
-            row[j] = cast(row[j] + cast(near + far))
+def _forward(act, weight, bias, product_shift, bias_shift, stride, padding, out):
+    raise NotImplementedError
 
 
-@njit(inline="always", cache=True)
-def _clear(array):
-    """Set a matrix to 0."""
-    for i in range(array.shape[0]):
-        for j in range(array.shape[1]):
-            array[i, j] = 0
+@overload(_forward, jit_options=_OPTIONS)
+def _choose_forward(act, weight, bias, product_shift, bias_shift, stride, padding, out):
+    group, offset = _tiles(act, weight, out)
+
+    def by_bytes(act, weight, bias, product_shift, bias_shift, stride, padding, out):
+        forward_tiles(
+            correlate_bytes, 4, offset, _UINT8, _INT8, act, weight, bias, product_shift, bias_shift, stride, padding, out
+        )
+
+    def by_words(act, weight, bias, product_shift, bias_shift, stride, padding, out):
+        forward_tiles(
+            correlate_words, 2, 0, _INT16, _INT16, act, weight, bias, product_shift, bias_shift, stride, padding, out
+        )
+
+    def by_loops(act, weight, bias, product_shift, bias_shift, stride, padding, out):
+        forward_loops(act, weight, bias, product_shift, bias_shift, stride, padding, out)
+
+    return {4: by_bytes, 2: by_words, 0: by_loops}[group]
 
 
 @kernel
@@ -82,32 +84,27 @@ def conv_forward_fixed(act, weight, bias, product_shift, bias_shift, stride, pad
 
     Cost: N P Q J R S C multiply-accumulates.
     """
-    samples, height, width, channels = act.shape
-    units = weight.shape[0]
-    strip = weight.shape[2] * channels
-    window = weight.shape[1] * strip
-    packed = np.zeros((_whole_tiles(window), units), weight.dtype)
-    flat = weight.reshape(units, window)
-    for j in range(units):
-        for k in range(window):
-            packed[k, j] = flat[j, k]
-    padded = np.zeros((height + 2 * padding, (width + 2 * padding) * channels), act.dtype)
-    patch = np.zeros((TILE, packed.shape[0]), act.dtype)
-    total = np.empty((TILE, units), out.dtype)
-    columns = out.shape[2]
-    pixels = out.shape[1] * columns
-    for n in range(samples):
-        _pad(act[n], padding, padded)
-        result = out[n].reshape(pixels, units)
-        for pixel in range(0, pixels, TILE):
-            count = min(TILE, pixels - pixel)
-            _load_windows(padded, pixel, count, columns, stride, strip, channels, patch)
-            _clear(total)
-            for k in range(0, packed.shape[0], TILE):
-                _add_tile_fixed(patch, 0, k, packed, k, total, 0)
-            for u in range(count):
-                for j in range(units):
-                    result[pixel + u, j] = (np.int64(total[u, j]) << product_shift) + (np.int64(bias[j]) << bias_shift)
+    _forward(act, weight, bias, product_shift, bias_shift, stride, padding, out)
+
+
+def _input_gradient(delta, weight, stride, padding, out):
+    raise NotImplementedError
+
+
+@overload(_input_gradient, jit_options=_OPTIONS)
+def _choose_input_gradient(delta, weight, stride, padding, out):
+    group, offset = _tiles(delta, weight, out)
+
+    def by_bytes(delta, weight, stride, padding, out):
+        input_gradient_tiles(correlate_bytes, 4, offset, _UINT8, _INT8, delta, weight, stride, padding, out)
+
+    def by_words(delta, weight, stride, padding, out):
+        input_gradient_tiles(correlate_words, 2, 0, _INT16, _INT16, delta, weight, stride, padding, out)
+
+    def by_loops(delta, weight, stride, padding, out):
+        input_gradient_loops(delta, weight, stride, padding, out)
+
+    return {4: by_bytes, 2: by_words, 0: by_loops}[group]
 
 
 @kernel
@@ -126,41 +123,29 @@ def conv_input_gradient_fixed(delta, weight, stride, padding, out):
 
     Cost: N P Q J R S C multiply-accumulates.
     """
-    samples, height, width, channels = out.shape
-    units = weight.shape[0]
-    strip = weight.shape[2] * channels
-    window = weight.shape[1] * strip
-    packed = np.zeros((_whole_tiles(units), window), weight.dtype)
-    flat = weight.reshape(units, window)
-    for j in range(units):
-        for k in range(window):
-            packed[j, k] = flat[j, k]
-    padded = np.empty((height + 2 * padding, (width + 2 * padding) * channels), out.dtype)
-    patch = np.empty((TILE, window), out.dtype)
-    signal = np.zeros((TILE, packed.shape[0]), delta.dtype)
-    columns = delta.shape[2]
-    pixels = delta.shape[1] * columns
-    for n in range(samples):
-        _clear(padded)
-        source = delta[n].reshape(pixels, units)
-        for pixel in range(0, pixels, TILE):
-            count = min(TILE, pixels - pixel)
-            for u in range(count):
-                for j in range(units):
-                    signal[u, j] = source[pixel + u, j]
-            _clear(patch)
-            for j in range(0, packed.shape[0], TILE):
-                _add_tile_fixed(signal, 0, j, packed, j, patch, 0)
-            for u in range(count):
-                top = (pixel + u) // columns * stride
-                first = (pixel + u) % columns * stride * channels
-                for r in range(weight.shape[1]):
-                    for k in range(strip):
-                        padded[top + r, first + k] += patch[u, r * strip + k]
-        result = out[n].reshape(height, width * channels)
-        for h in range(height):
-            for k in range(width * channels):
-                result[h, k] = padded[h + padding, padding * channels + k]
+    _input_gradient(delta, weight, stride, padding, out)
+
+
+def _weight_gradient(delta, act, first, stride, padding, out):
+    raise NotImplementedError
+
+
+@overload(_weight_gradient, jit_options=_OPTIONS)
+def _choose_weight_gradient(delta, act, first, stride, padding, out):
+    group, offset = _tiles(act, delta, out)
+
+    def by_bytes(delta, act, first, stride, padding, out):
+        weight_gradient_tiles(gradient_bytes, interleave_bytes, 4, offset, _UINT8, delta, act, first, stride, padding, out)
+
+    def by_words(delta, act, first, stride, padding, out):
+        weight_gradient_tiles(
+            gradient_words, interleave_words, 2, 0, _INT16, delta.astype(np.int16), act, first, stride, padding, out
+        )
+
+    def by_loops(delta, act, first, stride, padding, out):
+        weight_gradient_loops(delta, act, first, stride, padding, out)
+
+    return {4: by_bytes, 2: by_words, 0: by_loops}[group]
 
 
 @kernel
@@ -180,29 +165,4 @@ def conv_weight_gradient_fixed(delta, act, first, stride, padding, out):
 
     Cost: N P Q j R S C multiply-accumulates.
     """
-    samples, height, width, channels = act.shape
-    units = out.shape[0]
-    strip = out.shape[2] * channels
-    window = out.shape[1] * strip
-    total = np.zeros((_whole_tiles(units), window), out.dtype)
-    padded = np.zeros((height + 2 * padding, (width + 2 * padding) * channels), act.dtype)
-    patch = np.zeros((TILE, window), act.dtype)
-    signal = np.zeros((total.shape[0], TILE), delta.dtype)
-    columns = delta.shape[2]
-    pixels = delta.shape[1] * columns
-    for n in range(samples):
-        _pad(act[n], padding, padded)
-        source = delta[n].reshape(pixels, delta.shape[3])
-        for pixel in range(0, pixels, TILE):
-            count = min(TILE, pixels - pixel)
-            _load_windows(padded, pixel, count, columns, stride, strip, channels, patch)
-            # pixels past the last one keep an old window and get a zero signal
-            for u in range(TILE):
-                for j in range(units):
-                    signal[j, u] = source[pixel + u, first + j] if u < count else 0
-            for j in range(0, total.shape[0], TILE):
-                _add_tile_fixed(signal, j, 0, patch, 0, total, j)
-    result = out.reshape(units, window)
-    for j in range(units):
-        for k in range(window):
-            result[j, k] = total[j, k]
+    _weight_gradient(delta, act, first, stride, padding, out)

@@ -150,6 +150,78 @@ def test_convolution_of_any_shape(shape: tuple[int, ...]) -> None:
     )
 
 
+# more units, channels and pixels than a tile has, in every remainder; several blocks of rows; padding beyond the kernel
+LARGE_SHAPES = [
+    (12, 12, 3, 33, 5, 1, 2),
+    (10, 11, 17, 50, 3, 2, 1),
+    (8, 8, 35, 64, 3, 2, 2),
+    (7, 7, 32, 16, 3, 1, 4),
+    (6, 6, 2, 5, 1, 3, 3),
+    (43, 4, 40, 32, 2, 1, 0),
+]
+# of map, weights and deltas: by fours, by pairs, by loops
+OPERANDS = [
+    (np.int8, np.int8, np.int8, np.int32),
+    (np.uint8, np.int8, np.int8, np.int32),
+    (np.int16, np.int8, np.int16, np.int32),
+    (np.uint8, np.int16, np.int8, np.int32),
+    (np.int16, np.int16, np.int16, np.int64),
+]
+
+
+def modulo(exact: np.ndarray, dtype: Any) -> np.ndarray:  # noqa: ANN401
+    """Return what two's complement of a type keeps of a sum, which is what the kernels add in."""
+    return exact.astype(dtype)
+
+
+@pytest.mark.parametrize("types", OPERANDS, ids=lambda types: "-".join(np.dtype(t).name for t in types))
+@pytest.mark.parametrize("shape", LARGE_SHAPES, ids=str)
+def test_convolution_beyond_a_tile(shape: tuple[int, ...], types: tuple[Any, ...]) -> None:
+    height, width, channels, units, side, *window = shape
+    of_map, of_weight, of_delta, wide = types
+    p, q = ((size + 2 * window[1] - side) // window[0] + 1 for size in (height, width))
+    act, weight = raw(of_map, 2, height, width, channels), raw(of_weight, units, side, side, channels)
+    delta, bias = raw(of_delta, 2, p, q, units), raw(np.int16, units)
+    out = new(wide, 2, p, q, units)
+    kernels.conv_forward_fixed(act, weight, bias, 3, 5, *window, out)
+    expected = 8 * forward(act, weight, *window) + 32 * bias.astype(np.int64)
+    np.testing.assert_array_equal(out, modulo(expected, wide))
+    out = new(wide, 2, height, width, channels)
+    kernels.conv_input_gradient_fixed(delta, weight, *window, out)
+    np.testing.assert_array_equal(out, modulo(back(delta, weight, *window, height, width), wide))
+    out = new(wide, units - 2, side, side, channels)
+    kernels.conv_weight_gradient_fixed(delta, act, 1, *window, out)
+    np.testing.assert_array_equal(out, modulo(gradient(delta, act, side, *window)[1:-1], wide))
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16])
+def test_extreme_numbers(dtype: Any) -> None:  # noqa: ANN401
+    other = np.int16 if dtype == np.int16 else np.int8
+    few = 1 if dtype == np.int16 else 7
+    for left in (np.iinfo(dtype).min, np.iinfo(dtype).max):
+        for right in (np.iinfo(other).min, np.iinfo(other).max):
+            act, weight = np.full((1, 1, few, 1), left, dtype), np.full((3, 1, 1, 1), right, other)
+            out = new(np.int32, 1, 1, few, 3)
+            kernels.conv_forward_fixed(act, weight, np.zeros(3, np.int8), 0, 0, 1, 0, out)
+            assert (out == left * right).all()
+            delta = np.full((1, 1, few, 3), right, other)
+            out = new(np.int32, 3, 1, 1, 1)
+            kernels.conv_weight_gradient_fixed(delta, act, 0, 1, 0, out)
+            assert (out == few * left * right).all()
+            if dtype == other:
+                out = new(np.int32, 1, 1, few, 1)
+                kernels.conv_input_gradient_fixed(delta, weight, 1, 0, out)
+                assert (out == modulo(np.int64(3 * right * right), np.int32)).all()
+
+
+def test_a_result_that_fits_is_exact_though_its_parts_do_not() -> None:
+    out = new(np.int32, 1, 1, 1, 1)
+    act, weight = np.full((1, 3, 3, 1), -(2**15), np.int16), np.zeros((1, 3, 3, 1), np.int16)
+    weight[0, 0] = -(2**15)
+    kernels.conv_forward_fixed(act, weight, np.int16([-(2**15)]), 0, 16, 1, 0, out)
+    assert out.item() == 3 * 2**30 - 2**31
+
+
 def test_sums_beyond_32_bits() -> None:
     act, weight = np.full((1, 3, 3, 2), -(2**15), np.int16), np.full((1, 3, 3, 2), -(2**15), np.int16)
     out = new(np.int64, 1, 1, 1, 1)
