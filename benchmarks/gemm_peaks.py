@@ -60,7 +60,7 @@ def _loop(multiply: Callable[[Any, Any, Any], Any], element: ir.Type) -> Callabl
 
         return types.int64(types.int64, types.int64), codegen
 
-    @njit
+    @njit(nogil=True)
     def loop(count, factor):  # noqa: ANN001, ANN202
         return steps_of(count, factor)
 
