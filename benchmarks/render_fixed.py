@@ -91,11 +91,13 @@ def peers_table() -> list[str]:
     for text in PEERS.read_text().splitlines():
         line = json.loads(text)
         found[line["bits"], tuple(line["shape"])] = line
-    names = list(next(iter(found.values()))["ratio_to_fasim"])[1:]
+    names = list(dict.fromkeys(name for line in found.values() for name in line["ratio_to_fasim"] if name != "fasim"))
     rows = ["| bits | N x K @ K x J | fasim (ms) | " + " | ".join(names) + " |", "|---" * (len(names) + 3) + "|"]
     for (bits, shape), line in found.items():
         samples, inputs, units = shape
-        ratios = " | ".join(f"{line['ratio_to_fasim'][name]:.2f}" for name in names)
+        ratios = " | ".join(
+            f"{line['ratio_to_fasim'][name]:.2f}" if name in line["ratio_to_fasim"] else "-" for name in names
+        )
         size = f"{samples} x {inputs} @ {inputs} x {units}"
         rows.append(f"| {bits} | {size} | {1e3 * line['median_s']['fasim']:.3f} | {ratios} |")
     return rows
