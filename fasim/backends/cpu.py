@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from fasim import kernels
 from fasim.backends import Samples, chunks, workers
-from fasim.backends.cpu_bind import Slice, groups
+from fasim.backends.cpu_bind import Division, Slice, groups
 from fasim.backends.cpu_fixed import bind_fixed
 from fasim.backends.cpu_float import bind_float
 from fasim.backends.observer import Observer, collect
@@ -23,10 +23,12 @@ from fasim.backends.table import Call, Table
 from fasim.errors import ConfigError
 from fasim.fixedpoint.trace import SiteCount, Trace
 from fasim.kernels.meet import WORDS
-from fasim.schedule import EXECUTED_FUSIONS, Op, Schedule, Tensor
+from fasim.schedule import Op, Schedule, Tensor
 from fasim.schedule import ops as kinds
+from fasim.schedule.defer import PREVIOUS, deferred
 from fasim.state import State
 
+BUFFERED = ("temp", "register", "kept")
 # these need a whole tensor at once: one thread runs them
 WHOLE_KINDS = frozenset({kinds.NORM, kinds.NORM_BACK, kinds.EXPONENT})
 
@@ -38,6 +40,23 @@ class Bound(NamedTuple):
     counters: list[dict[str, np.ndarray]]
     observers: list[Observer]
     words: np.ndarray
+
+
+class Part(NamedTuple):
+    """What a step consists of, on these buffers."""
+
+    ops: tuple[Op, ...]
+    buffers: dict[str, np.ndarray]
+    loads: bool = True
+    """Whether a batch is loaded."""
+
+
+class Parts(NamedTuple):
+    """What the first step of a run does, what the others do by turns, and what follows the last, by the parity of all."""
+
+    first: tuple[Part, ...]
+    body: tuple[Part, ...]
+    last: tuple[Part, ...]
 
 
 class CpuProgram:
@@ -55,10 +74,6 @@ class CpuProgram:
     def __init__(self, schedule: Schedule, *, threads: int = 1, observe: bool = False) -> None:
         if threads < 1:
             raise ConfigError(f"threads {threads}: at least 1 is needed")
-        if schedule.fuse not in EXECUTED_FUSIONS:
-            raise ConfigError(
-                "fuse deferred: the cpu backend runs no deferred updates; count them, and run none or within_layer"
-            )
         self.schedule = schedule
         self.fixed = schedule.datapath != "float32"
         self.threads = threads
@@ -67,28 +82,39 @@ class CpuProgram:
         self.buffers = {
             tensor.name: np.zeros(_flat(tensor), _dtype(tensor))
             for tensor in schedule.tensors.values()
-            if tensor.storage in ("temp", "register") or (tensor.storage == "input" and tensor.cls in ("act", "label"))
+            if tensor.storage in BUFFERED or (tensor.storage == "input" and tensor.cls in ("act", "label"))
         }
         self.buffers |= schedule.tables
+        self.parts = _parts(schedule, self.buffers)
 
     def run(self, state: State, data: Samples, order: np.ndarray, first_step: int) -> Trace:
         """Train; see :class:`fasim.backends.Program`."""
-        steps = len(order) // self.schedule.batch_size
-        if steps:
-            bound = self.bind(state, data)
-            with self._blas():
-                self._walk(bound, order, first_step)
-            trace = self._collect(steps, bound.counters)
-            trace.tensors = collect(bound.observers, trace)
-            return trace
-        return Trace()
+        size = self.schedule.batch_size
+        steps = len(order) // size
+        if not steps:
+            return Trace()
+        first, body, last = self.parts
+        order = order[: steps * size]
+        bounds = []
+        with self._blas():
+            if first:
+                bounds.append(self._walk(self.bind(state, data, first), order[:size], first_step))
+            rest = order[len(first) * size :]
+            if len(rest):
+                bounds.append(self._walk(self.bind(state, data, body), rest, first_step + len(first)))
+            if last:
+                end = self.bind(state, data, last[steps % 2 :][:1])
+                bounds.append(self._walk(end, order[:size], first_step + steps))
+        trace = self._collect(steps, [counters for bound in bounds for counters in bound.counters])
+        trace.tensors = collect([observer for bound in bounds for observer in bound.observers], trace)
+        return trace
 
     def outputs(self, state: State, data: Samples) -> np.ndarray:
         """Return outputs as floats; see :class:`fasim.backends.Program`."""
         samples, size = len(data.codes), self.schedule.batch_size
         output = self.schedule["output"]
         results = np.empty((samples, output.shape[1]), np.float32)
-        bound, done = self.bind(state, data), 0
+        bound, done = self.bind(state, data, self.parts.body), 0
         with self._blas():
             for number, rows, count in chunks(samples, size):
                 self._walk(bound, rows, number)
@@ -115,25 +141,27 @@ class CpuProgram:
         """Return what limits the threads of BLAS meanwhile: threads of our own divide the work of fixed point."""
         return threadpool_limits(1 if self.fixed else self.threads, user_api="blas")
 
-    def _walk(self, bound: Bound, order: np.ndarray, first_step: int) -> None:
+    def _walk(self, bound: Bound, order: np.ndarray, first_step: int) -> Bound:
         """Take the steps of a run; the order is copied, in the one type that the loop is compiled for."""
         workers.run(bound.workers, np.array(order, np.int64), self.schedule.batch_size, first_step, bound.words)
+        return bound
 
-    def bind(self, state: State, data: Samples) -> Bound:
+    def bind(self, state: State, data: Samples, parts: Sequence[Part]) -> Bound:
         """Bind every thread's calls. State and data are taken by where they lie, to be read and updated there."""
         bound = Bound([], [], [Observer(self.schedule) for _ in range(self.workers if self.observe else 0)], _words())
-        size, arrays = self.schedule.batch_size, self.buffers | state
+        size = self.schedule.batch_size
         for index in range(self.workers):
             rows = Slice(size * index // self.workers, size * (index + 1) // self.workers)
             batch, step = np.zeros(rows.stop - rows.start, np.int64), np.zeros(1, np.int64)
             bound.counters.append({})
-            table = Table(self._calls(arrays, data, rows, batch, step, bound, index))
+            table = Table(*(self._calls(part, state, data, rows, batch, step, bound, index) for part in parts))
             bound.workers.append(workers.Worker(table, rows.start, batch, step))
         return bound
 
     def _calls(
         self,
-        arrays: dict[str, np.ndarray],
+        part: Part,
+        state: State,
         data: Samples,
         rows: Slice,
         batch: np.ndarray,
@@ -142,44 +170,52 @@ class CpuProgram:
         index: int,
     ) -> list[Call]:
         """Return the calls of one thread for one step, barriers included."""
+        arrays = part.buffers | state
         meet: Call = (kernels.meet, (bound.words, self.workers, workers.GIVE_WAY))
         counters = bound.counters[index]
         bind = bind_fixed if self.fixed else bind_float
-        calls: list[Call] = [*bind.load(self.schedule, arrays, data, rows, batch)]
+        calls: list[Call] = []
         observer = bound.observers[index] if self.observe else None
-        if observer is not None:
-            calls += observer.loaded(arrays, rows)
+        if part.loads:
+            calls += bind.load(self.schedule, arrays, data, rows, batch)
+            if observer is not None:
+                calls += observer.loaded(arrays, rows)
+        before_this = np.zeros(1, np.int64)
+        if any(deferred(op) for op in part.ops):
+            calls.append((kernels.add_exponent, (-1, 1, step, before_this)))
         before = "rows"
-        for by, ops in groups(self.schedule, self._division):
-            if self.workers > 1 and (by != before or by == "whole"):
+        for division, ops in groups(part.ops, self._division):
+            if self.workers > 1 and (division.by != before or division.by == "whole"):
                 calls.append(meet)
-            before = by
-            part = self._part(ops[0], by, rows, index)
-            if part.start < part.stop:
+            before = division.by
+            mine = self._share(division, rows, index)
+            if mine.start < mine.stop:
                 for op in ops:
                     if op.site:
-                        counters[op.site] = np.zeros(2, np.int64)
-                calls.extend(bind.group(self.schedule, ops, arrays, part, step, counters))
+                        counters.setdefault(op.site, np.zeros(2, np.int64))
+                number = before_this if deferred(ops[0]) else step
+                calls.extend(bind.group(self.schedule, ops, arrays, mine, number, counters))
                 if observer is not None:
-                    calls += [call for op in ops for call in observer.calls(op, arrays, part)]
+                    calls += [call for op in ops for call in observer.calls(op, arrays, mine)]
         if before != "rows" and self.workers > 1:
             calls.append(meet)
         return calls
 
-    def _part(self, op: Op, by: str, rows: Slice, index: int) -> Slice:
+    def _share(self, division: Division, rows: Slice, index: int) -> Slice:
         """Return what thread `index` does of an op that is divided in this way."""
+        by, extent = division
         if by == "units":
-            count = self.schedule[op.writes[0]].shape[0]
-            return Slice(count * index // self.workers, count * (index + 1) // self.workers)
-        if by == "whole":
-            return Slice(0, 0 if index else (self.schedule[op.reads[0]].shape or (1,))[0])
-        return rows
+            return Slice(extent * index // self.workers, extent * (index + 1) // self.workers)
+        return Slice(0, 0 if index else extent) if by == "whole" else rows
 
-    def _division(self, op: Op) -> str:
+    def _division(self, op: Op) -> Division:
         """Return what the threads divide among them: batch rows, units, or nothing."""
-        if not self.fixed or op.kind in WHOLE_KINDS:
-            return "whole" if self.fixed else "rows"
-        return "rows" if self.schedule[op.writes[0]].axes.startswith("N") else "units"
+        if not self.fixed:
+            return Division("rows", 0)
+        if op.kind in WHOLE_KINDS:
+            return Division("whole", (self.schedule[op.reads[0]].shape or (1,))[0])
+        written = self.schedule[op.writes[0]]
+        return Division("rows", 0) if written.axes.startswith("N") else Division("units", (written.shape or (1,))[0])
 
     def _collect(self, steps: int, counters: list[dict[str, np.ndarray]]) -> Trace:
         trace = Trace()
@@ -192,6 +228,27 @@ class CpuProgram:
                     SiteCount(elements, int(sum(c[0] for c in found)), int(sum(c[1] for c in found))),
                 )
         return trace
+
+
+def _parts(schedule: Schedule, buffers: dict[str, np.ndarray]) -> Parts:
+    """Return what the steps of a run do: all the same, unless updates are deferred to the step after.
+
+    What is kept for the next step lies in two sets of buffers that take turns.
+    """
+    late = tuple(op for op in schedule.ops if deferred(op))
+    if not late:
+        return Parts((), (Part(schedule.ops, buffers),), ())
+    kept = [name.removesuffix(PREVIOUS) for name, tensor in schedule.tensors.items() if tensor.storage == "previous"]
+    mine = {name: buffers[name] for name in kept}
+    other = {name: np.zeros_like(array) for name, array in mine.items()}
+    even, odd = (
+        buffers | now | {name + PREVIOUS: array for name, array in before.items()}
+        for now, before in ((mine, other), (other, mine))
+    )
+    first = Part(tuple(op for op in schedule.ops if not deferred(op)), even)
+    return Parts(
+        (first,), (Part(schedule.ops, odd), Part(schedule.ops, even)), (Part(late, even, False), Part(late, odd, False))
+    )
 
 
 def _words() -> np.ndarray:

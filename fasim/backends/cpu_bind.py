@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ import numpy as np
 from fasim import kernels
 from fasim.backends.table import Call
 from fasim.schedule import Op, Schedule
+from fasim.schedule.defer import deferred
 
 Arrays = dict[str, np.ndarray]
 
@@ -37,15 +38,24 @@ def load_labels(schedule: Schedule, arrays: Arrays, labels: np.ndarray, rows: Sl
     return [(kernels.load_rows, (labels, batch, np.float32(1.0), out))]
 
 
-def groups(schedule: Schedule, division: Callable[[Op], str]) -> Iterator[tuple[str, tuple[Op, ...]]]:
+class Division(NamedTuple):
+    """What the threads divide among them of an op."""
+
+    by: str
+    """``rows`` of the batch, ``units``, or ``whole``: nothing, one thread does all."""
+    extent: int
+    """How many there are; 0 for rows."""
+
+
+def groups(ops: Sequence[Op], division: Callable[[Op], Division]) -> Iterator[tuple[Division, tuple[Op, ...]]]:
     """Yield ops that run as one pass, see :mod:`fasim.schedule.fuse`, and what the threads divide among them.
 
-    An op of no group comes alone, and a group ends where the division changes.
+    An op of no group comes alone. A group ends where the division changes, and after a deferred update.
     """
 
-    def key(pair: tuple[int, Op]) -> tuple[str, str | int]:
+    def key(pair: tuple[int, Op]) -> tuple[Division, str | int, bool]:
         number, op = pair
-        return division(op), op.group or number
+        return division(op), op.group or number, deferred(op)
 
-    for (by, _), pairs in groupby(enumerate(schedule.ops), key):
+    for (by, *_), pairs in groupby(enumerate(ops), key):
         yield by, tuple(op for _, op in pairs)

@@ -20,6 +20,7 @@ from fasim.backends.reference_updates import FixedUpdates
 from fasim.errors import ConfigError
 from fasim.fixedpoint.trace import Trace
 from fasim.schedule import Op, Schedule, Value
+from fasim.schedule.defer import PREVIOUS, deferred
 from fasim.state import State
 
 Array = np.ndarray
@@ -53,23 +54,34 @@ class ReferenceProgram(FloatOps, FixedUpdates):
 
     def run(self, state: State, data: Samples, order: Array, first_step: int) -> Trace:
         """Train; see :class:`fasim.backends.Program`. In float the state becomes float64."""
-        size = self.schedule.batch_size
+        size, steps = self.schedule.batch_size, len(order) // self.schedule.batch_size
         trace = Trace()
-        for index in range(len(order) // size):
-            self._step(state, data, order[index * size : (index + 1) * size], first_step + index, trace)
+        late = [op for op in self.schedule.ops if deferred(op)]
+        previous = [tensor.name for tensor in self.schedule.tensors.values() if tensor.storage == "previous"]
+        # the first step has nothing of a step before to update with
+        ops = [op for op in self.schedule.ops if not deferred(op)]
+        kept: dict[str, Array] = {}
+        for index in range(steps):
+            inputs = self._inputs(data, order[index * size : (index + 1) * size])
+            values = self._step(state, inputs | kept, first_step + index, trace, ops)
+            kept = {name: values[name.removesuffix(PREVIOUS)] for name in previous}
+            ops = list(self.schedule.ops)
+        if steps and late:
+            self._step(state, kept, first_step + steps, trace, late)
         return trace
 
     def outputs(self, state: State, data: Samples) -> Array:
         """Return outputs as floats; see :class:`fasim.backends.Program`."""
         results = []
         for number, rows, count in chunks(len(data.codes), self.schedule.batch_size):
-            values = self._step(dict(state), data, rows, number, Trace())
+            values = self._step(dict(state), self._inputs(data, rows), number, Trace(), self.schedule.ops)
             results.append(self._real(values, "output")[:count])
         return np.concatenate(results)
 
     def values(self, state: State, data: Samples, names: Sequence[str]) -> dict[str, Array]:
         """Return tensors of one batch as floats; see :class:`fasim.backends.Program`."""
-        values = self._step(state, data, np.arange(self.schedule.batch_size), 0, Trace())
+        inputs = self._inputs(data, np.arange(self.schedule.batch_size))
+        values = self._step(state, inputs, 0, Trace(), self.schedule.ops)
         return {name: self._real(values, name).reshape(self.schedule[name].shape) for name in names}
 
     def _real(self, values: dict[str, Array], name: str) -> Array:
@@ -79,30 +91,33 @@ class ReferenceProgram(FloatOps, FixedUpdates):
         moved = sum(sign * int(values[point][0]) for point, sign in tensor.points)
         return values[name].astype(float) * 2.0 ** -(tensor.format.frac + moved)
 
-    def _step(self, state: State, data: Samples, rows: Array, step: int, trace: Trace) -> dict[str, Array]:
-        values: dict[str, Array] = {}
-        if name := self.schedule.given("label"):
-            values[name] = data.labels[rows] if name == "label" else data.labels[rows].astype(float)
-        values[self.schedule.given("act")] = self._inputs(data, rows)
+    def _step(self, state: State, values: dict[str, Array], step: int, trace: Trace, ops: Sequence[Op]) -> dict[str, Array]:
+        """Run ops on given values, update the state and return all values."""
         for tensor in self.schedule.tensors.values():
             if tensor.draw is not None and tensor.draw.part in ("index", "start"):
                 values[tensor.name] = state[tensor.name]
             elif tensor.storage in ("state", "generated"):
                 values[tensor.name] = integers(state[tensor.name]) if self.fixed else state[tensor.name].astype(float)
-        self.now, self.state, self.step, self.trace = values, state, step, trace
-        for op in self.schedule.ops:
+        self.now, self.state, self.trace = values, state, trace
+        for op in ops:
+            self.step = step - deferred(op)
             getattr(self, self.methods + op.kind.lower())(op)
         for name in self.changed:
             state[name] = values[name].astype(self._format(Value(name)).dtype) if self.fixed else values[name]
         return values
 
-    def _inputs(self, data: Samples, rows: Array) -> Array:
-        """Return a batch of inputs, one sample a row."""
+    def _inputs(self, data: Samples, rows: Array) -> dict[str, Array]:
+        """Return a batch of inputs, one sample a row, and of labels."""
+        codes, values = data.codes[rows], dict[str, Array]()
+        if name := self.schedule.given("label"):
+            values[name] = data.labels[rows] if name == "label" else data.labels[rows].astype(float)
         if self.fixed:
-            return integers(data.codes[rows])
-        if data.gain is None or data.offset is None:
-            return data.codes[rows].astype(float) * float(data.scale)
-        return data.codes[rows].astype(float) * data.gain + data.offset
+            act = integers(codes)
+        elif data.gain is None or data.offset is None:
+            act = codes.astype(float) * float(data.scale)
+        else:
+            act = codes.astype(float) * data.gain + data.offset
+        return values | {self.schedule.given("act"): act}
 
     def _read(self, op: Op) -> list[Array]:
         return [self.now[value.tensor] for value in op.reads]

@@ -43,9 +43,10 @@ class Table:
 
     Parameters
     ----------
-    calls : sequence of (kernel, arguments)
-        In their order. Arguments are arrays, numbers, None, or a number `ByReference`. Each kernel is compiled here for
-        the types of its arguments, or taken from the cache.
+    parts : sequence of sequences of (kernel, arguments)
+        The calls of a step, in their order; of several parts, steps take one after the other in turn. Arguments are arrays,
+        numbers, None, or a number `ByReference`. Each kernel is compiled here for the types of its arguments, or taken from
+        the cache.
 
     Raises
     ------
@@ -55,8 +56,9 @@ class Table:
     Cost: about 20 us a call, and 1 ms for each sequence of arguments that no table has had before.
     """
 
-    def __init__(self, calls: Sequence[Call]) -> None:
-        self.calls = list(calls)
+    def __init__(self, *parts: Sequence[Call]) -> None:
+        self.calls = [call for part in parts for call in part]
+        self.starts = np.cumsum([0, *map(len, parts)])
         blocks: list[int] = []
         starts, kinds = [], []
         for kernel, arguments in self.calls:
@@ -69,7 +71,7 @@ class Table:
 
     def walk(self, *arguments: Argument) -> int:
         """Make calls: `fasim.kernels.walk.walk` on this table, whose other arguments are given."""
-        status: int = walk(self.rows, *arguments)
+        status: int = walk(self.rows, self.starts, *arguments)
         return status
 
 

@@ -27,17 +27,18 @@ def _call(_context, function, block):
 
 
 @kernel
-def walk(table, order, offset, size, first_step, batch, step, position, calls):
+def walk(table, starts, order, offset, size, first_step, batch, step, position, calls):
     """Go on with a run: make some of the calls that its steps consist of.
 
     Step s puts ``order[s size + offset + n]`` into ``batch[n]`` and ``first_step + s`` into ``step[0]``, then calls every
-    row of the table in turn.
+    row of part ``s mod P`` of the table in turn.
 
     Parameters
     ----------
     table : int64[rows, 2]
         Address of a function that takes the address of a block of arguments, and that address. Not checked: what they
         point to must live, and be what the functions expect.
+    starts : int64[P + 1]       first row of each part, and the number of rows
     order : int64[steps size]   samples in the order of the run
     offset, size : int64        first sample of this thread in a batch, samples of a whole batch
     first_step : int64          number of the run's first step in the training
@@ -53,22 +54,24 @@ def walk(table, order, offset, size, first_step, batch, step, position, calls):
 
     Cost: about 20 ns a call besides what is called.
     """
-    steps = order.shape[0] // size
+    steps, parts = order.shape[0] // size, starts.shape[0] - 1
     number, row = position[0], position[1]
     for _ in range(calls):
         if number >= steps:
             break
-        if row == 0:
+        part = number % parts
+        if row == starts[part]:
             step[0] = first_step + number
             for n in range(batch.shape[0]):
                 batch[n] = order[number * size + offset + n]
-        status = _call(table[row, 0], table[row, 1])
-        if status != 0:
-            position[0], position[1] = number, row
-            return status
-        row += 1
-        if row == table.shape[0]:
-            row = 0
+        if row < starts[part + 1]:
+            status = _call(table[row, 0], table[row, 1])
+            if status != 0:
+                position[0], position[1] = number, row
+                return status
+            row += 1
+        if row >= starts[part + 1]:
             number += 1
+            row = starts[number % parts]
     position[0], position[1] = number, row
     return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fasim.schedule.builder import Builder
-from fasim.schedule.fuse import EXECUTED_FUSIONS, FUSIONS, fuse
+from fasim.schedule.fuse import FUSIONS, fuse
 from fasim.schedule.lifetimes import lifetimes, live_bytes, peak_bytes, peak_elements
 from fasim.schedule.locking import Locking, locking
 from fasim.schedule.lowering import lower
@@ -14,7 +14,6 @@ from fasim.schedule.values import CLASSES, PHASES, Draw, Op, Schedule, Tensor, V
 
 __all__ = [
     "CLASSES",
-    "EXECUTED_FUSIONS",
     "FUSIONS",
     "ORDERS",
     "PHASES",

@@ -15,11 +15,16 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from fasim.schedule import ops as kinds
-from fasim.schedule.values import Schedule, Tensor, Value
+from fasim.schedule.values import Op, Schedule, Tensor, Value
 
 PREVIOUS = ".previous"
 # what needs all of a gradient before any of it can be used
 _WHOLE = (kinds.SQUARED_NORM, kinds.EXPONENT, kinds.RESCALE)
+
+
+def deferred(op: Op) -> bool:
+    """Tell whether an op belongs to the update of the step before."""
+    return op.phase in ("gradient", "update") and op.group.startswith("forward.")
 
 
 def defer(schedule: Schedule) -> Schedule:

@@ -15,15 +15,12 @@ from dataclasses import replace
 
 from fasim.errors import ConfigError, ScheduleError, unknown_name
 from fasim.schedule import ops as kinds
-from fasim.schedule.defer import defer
+from fasim.schedule.defer import defer, deferred
 from fasim.schedule.emitter import CLEAN
 from fasim.schedule.order import order
 from fasim.schedule.values import Op, Schedule, Value
 
 FUSIONS = ("none", "within_layer", "deferred")
-# those that a backend runs; a deferred body is counted
-EXECUTED_FUSIONS = FUSIONS[:2]
-
 FORWARD_KINDS = (kinds.DENSE, kinds.CONV, kinds.ACTIVATE, kinds.LOOKUP, kinds.SOFTMAX, kinds.REQUANT)
 ERROR_KINDS = (
     kinds.PROJECT,
@@ -72,8 +69,8 @@ def _grouped(schedule: Schedule, names: Collection[str]) -> Schedule:
 
 
 def _group(schedule: Schedule, op: Op) -> str:
-    if op.group.startswith("forward."):
-        return op.group  # a deferred update
+    if deferred(op):
+        return op.group
     # the fast gradient sign pass goes through every layer before the step itself does
     first = CLEAN if op.writes[0].tensor.startswith(CLEAN) else ""
     if op.phase == "forward" and op.kind in FORWARD_KINDS and schedule[op.writes[0]].axes[:1] == "N":

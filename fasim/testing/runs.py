@@ -16,7 +16,7 @@ from fasim.errors import FasimError
 from fasim.fixedpoint import load_datapath
 from fasim.network import Network
 from fasim.rules import evaluation_pass
-from fasim.schedule import EXECUTED_FUSIONS, ORDERS, StepSettings
+from fasim.schedule import FUSIONS, ORDERS, StepSettings
 from fasim.testing.bench import BATCH, TOLERANCE, Bench, Verdict, different, far, listed
 
 # networks and settings beyond the dense bench; a rule runs on them, or refuses in one line
@@ -38,11 +38,11 @@ def orders_agree(bench: Bench) -> Verdict:
     """Catch a dependency that is missing: each order and fusion is valid, and all leave the same bits."""
     first = bench.trained(bench.step())
     for order_by in ORDERS:
-        for fuse_by in EXECUTED_FUSIONS:
+        for fuse_by in FUSIONS:
             other = bench.trained(bench.step(order_by=order_by, fuse_by=fuse_by))
             if wrong := different(first, other):
                 return Verdict(False, f"{listed(wrong)}: other bits in order {order_by}, fuse {fuse_by}")
-    return Verdict(True, f"orders {', '.join(ORDERS)} x fusions {', '.join(EXECUTED_FUSIONS)}: valid, the same bits")
+    return Verdict(True, f"orders {', '.join(ORDERS)} x fusions {', '.join(FUSIONS)}: valid, the same bits")
 
 
 def deterministic(bench: Bench) -> Verdict:

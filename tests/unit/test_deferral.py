@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
+from fasim import backends
 from fasim.backends import Samples
-from fasim.backends.cpu import CpuProgram
-from fasim.backends.reference import ReferenceProgram
 from fasim.energy import OPERATIONS, count
 from fasim.errors import ConfigError
 from fasim.fixedpoint import load_datapath
-from fasim.fixedpoint.trace import Trace
 from fasim.network import Network
 from fasim.rules import names, training_step
 from fasim.schedule import StepSettings, lifetimes
 from fasim.schedule import ops as kinds
-from fasim.schedule.defer import PREVIOUS
 from fasim.state import initial_state, set_learning_rate
 from tests.schedules import DENSE_RULES
 
@@ -90,37 +85,68 @@ def test_gradients_that_are_read_as_a_whole_wait_for_nobody():
         assert not any(op.group.startswith("forward") for op in weights)
 
 
-@pytest.mark.parametrize("datapath", [None, "s8"])
-@pytest.mark.parametrize("rule", ["bp", "dfa", "drtp", "kp", "lafs"])
-def test_weights_are_those_of_plain_steps(rule, datapath):
-    """Four steps, of which the first updates with nothing and the fourth with what the third has kept: three plain ones."""
+def run(network, rule, fuse_by, steps, backend, n=2, datapath=None, threads=1, **settings):
+    """Return the schedule, the state after so many steps and what was counted; steps start at number 7."""
     rng = np.random.default_rng(3)
-    data = Samples(rng.integers(0, 256, (8, 12), dtype=np.uint8), rng.integers(0, 4, 8))
-    plain, body = (step(SMALL, rule, fuse_by, 2, datapath) for fuse_by in ("none", "deferred"))
-    state = initial_state(SMALL, plain, seed=5)
-    set_learning_rate(state, plain, 2.0**-6)
-    names_ = [
-        t.name for t in plain.tensors.values() if t.storage == "state" and t.cls in ("weight", "bias", "feedback", "master")
-    ]
-    start = {name: state[name].copy() for name in names_}
-    deferred = {name: value.copy() for name, value in state.items()}
-    ReferenceProgram(plain).run(state, data, np.arange(6), 0)
-    previous = [t for t in body.tensors.values() if t.storage == "previous"]
-    deferred |= {t.name: np.zeros(t.shape) if datapath is None else np.zeros(t.shape, np.int64) for t in previous}
-    roles = {"previous": "state", "kept": "temp"}
-    tensors = {name: replace(t, storage=roles.get(t.storage, t.storage)) for name, t in body.tensors.items()}
-    program = ReferenceProgram(replace(body, tensors=tensors))
-    for index in range(4):
-        values = program._step(deferred, data, np.arange(2 * index, 2 * index + 2), index, Trace())
-        deferred |= {t.name: values[t.name.removesuffix(PREVIOUS)].reshape(t.shape) for t in previous}
-    assert any((state[name] != start[name]).any() for name in names_)
-    for name in names_:
-        np.testing.assert_array_equal(deferred[name], state[name], name)
+    data = Samples(rng.integers(0, 256, (8 * n, network.inputs), np.uint8), rng.integers(0, network.outputs, 8 * n))
+    schedule = step(network, rule, fuse_by, n, datapath, **settings)
+    state = initial_state(network, schedule, seed=5)
+    set_learning_rate(state, schedule, 2.0**-4)
+    trace = backends.get(backend)(schedule, threads=threads).run(state, data, np.arange(n * steps + n - 1), 7)
+    return schedule, state, trace
 
 
-def test_cpu_runs_none():
-    with pytest.raises(ConfigError, match="fuse deferred: the cpu backend runs no deferred updates"):
-        CpuProgram(step(SMALL, "dfa", "deferred"))
+def assert_same(first, other):
+    (schedule, state, trace), (_, found, counts) = first, other
+    assert schedule.fuse == "none"
+    assert state.keys() == found.keys()
+    for name, array in state.items():
+        np.testing.assert_array_equal(found[name], array, name)
+    assert counts.sites == trace.sites
+
+
+@pytest.mark.parametrize("backend", backends.names())
+@pytest.mark.parametrize("datapath", [None, "s8", "s8_stoch"])
+@pytest.mark.parametrize("rule", names())
+def test_deferred_steps_leave_the_bits_of_plain_ones(rule, datapath, backend):
+    """From no step at all, whose update nobody waits for, to both parities of the buffers that take turns."""
+    network = SMALL if rule in DENSE_RULES else CONV
+    for steps in (0, 1, 2, 3, 4):
+        first, other = (run(network, rule, how, steps, backend, 2, datapath) for how in ("none", "deferred"))
+        assert_same(first, other)
+    if backend == "cpu":
+        assert_same(first, run(network, rule, "deferred", 4, backend, 2, datapath, threads=2))
+
+
+@pytest.mark.parametrize("backend", backends.names())
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"optimizer": "momentum"},
+        {"optimizer": "adam", "weight_decay": 0.01, "decay_kind": "adamw"},
+        {"optimizer": "rmsprop", "clip": "value:0.01"},
+        {"clip": "norm:0.5"},
+        {"freeze": "1"},
+    ],
+    ids=str,
+)
+def test_deferred_optimizers_see_the_number_of_their_own_step(settings, backend):
+    first, other = (run(SMALL, "dfa", how, 3, backend, 4, **settings) for how in ("none", "deferred"))
+    assert_same(first, other)
+
+
+@pytest.mark.parametrize("backend", backends.names())
+@pytest.mark.parametrize("datapath", [None, "s8"])
+def test_masks_of_dropout_stay_with_their_step(datapath, backend):
+    network = Network.parse("12-9x7-4", dropout=0.5, input_dropout=0.5)
+    first, other = (run(network, "bp", how, 3, backend, 4, datapath) for how in ("none", "deferred"))
+    assert_same(first, other)
+
+
+def test_normalised_layers_can_wait_too():
+    network = Network.parse("12-9x7-4", batch_norm=True)
+    first, other = (run(network, "dfa", how, 3, "cpu", 4) for how in ("none", "deferred"))
+    assert_same(first, other)
 
 
 def test_unknown_fusion_is_refused():

@@ -187,7 +187,8 @@ def check(name: str, call: Callable[..., None]) -> None:
 # Modules whose kernels are stated in a file of their own, test_kernels_*.py, which says so by the same test
 ELSEWHERE = (
     *("accumulate", "accumulate_conv", "adjust", "conv", "dropout", "factors", "gemm", "integer_conv"),
-    *("integer_maps", "integer_norm", "integer_softmax", "integer_sparse", "norm", "observe", "pool", "random_words", "sparse"),
+    *("integer_maps", "integer_norm", "integer_softmax", "integer_sparse", "norm", "observe"),
+    *("meet", "pool", "random_words", "scalars", "sparse"),
 )
 CASTS = {"divide_fixed", "momentum_fixed", "requantize_random", "update_by_one", "update_divided", "update_scaled"}
 

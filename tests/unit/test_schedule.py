@@ -12,7 +12,7 @@ from fasim import rules
 from fasim.errors import ConfigError, ScheduleError
 from fasim.network import Network
 from fasim.schedule import (
-    EXECUTED_FUSIONS,
+    FUSIONS,
     ORDERS,
     Op,
     Schedule,
@@ -190,7 +190,7 @@ def test_every_order_of_every_step_is_valid(rule: str, datapath: str) -> None:
         settings = StepSettings(batch, hook=hook)
         variants = [
             step(rule, net, datapath, settings, order_by=how, fuse_by=fusion)
-            for how, fusion in itertools.product(ORDERS, EXECUTED_FUSIONS)
+            for how, fusion in itertools.product(ORDERS, FUSIONS[:2])
         ]
         first = {(op.kind, op.reads, op.writes) for op in variants[0].ops}
         for schedule in variants:

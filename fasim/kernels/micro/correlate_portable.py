@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fasim.kernels.compile import kernel
-from fasim.kernels.micro.portable import _fused
+from fasim.kernels.micro.portable import fused
 
 _WORD = 4
 
@@ -26,7 +26,7 @@ def correlate(image, places, pixels, segment, segments, terms, packed, start, sc
                 for t in range(terms):
                     row = packed[panel, g * terms + t]
                     for j in range(width):
-                        total[j] = _fused(total[j], image[at + t], row[j, 0])
+                        total[j] = fused(total[j], image[at + t], row[j, 0])
             to = targets[m] // _WORD + first
             for j in range(here):
                 out[to + j] = scale * total[j]
@@ -44,4 +44,4 @@ def gradient(image, places, segment, step, signal, fresh, sums):
             for q in range(terms):
                 x = image[(places[i] + p * segment + q * step) // _WORD]
                 for j in range(columns):
-                    sums[i, j] = _fused(sums[i, j], x, signal[p, q, j, 0])
+                    sums[i, j] = fused(sums[i, j], x, signal[p, q, j, 0])
