@@ -19,6 +19,7 @@ import numpy as np
 
 from fasim.errors import ConfigError, DataError
 from fasim.files import write_json, write_whole
+from fasim.memory import aligned_copy
 from fasim.state import State
 
 FILE = "checkpoint.json"
@@ -74,7 +75,7 @@ def load(folder: Path) -> Checkpoint:
         arrays = folder / Path(content["arrays"]).name
         # opened here: NumPy leaves a damaged file open
         with arrays.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            state = {name: file[name] for name in file.files}
+            state = {name: aligned_copy(file[name]) for name in file.files}
         return Checkpoint(content["settings"], content["epochs"], content["sites"], state)
     except OSError as error:
         raise DataError(

@@ -14,6 +14,7 @@ import numpy as np
 from fasim import feedback
 from fasim.errors import ConfigError
 from fasim.fixedpoint import Fixed, quantize
+from fasim.memory import aligned_copy
 from fasim.network import Network, Segment, init_limit
 from fasim.rng import check_seed, stream
 from fasim.schedule import Draw, Op, Schedule, Tensor
@@ -39,7 +40,8 @@ def initial_state(network: Network, schedule: Schedule, seed: int) -> State:
     Returns
     -------
     dict of str to ndarray
-        float32, or the integer storage type of each tensor's format; besides, the run's ``seed``.
+        float32, or the integer storage type of each tensor's format; besides, the run's ``seed``. Each begins where a
+        cache line does.
     """
     state: State = {"seed": np.array([check_seed(seed)], np.int64)}
     drawn = {}
@@ -61,7 +63,7 @@ def initial_state(network: Network, schedule: Schedule, seed: int) -> State:
             values = drawn[tensor.name]
         state[tensor.name] = _store(values, tensor)
     _copy_from_masters(schedule, state, drawn)
-    return state
+    return {name: aligned_copy(array) for name, array in state.items()}
 
 
 def _draw_feedback(tensor: Tensor, draw: Draw, seed: int) -> np.ndarray:

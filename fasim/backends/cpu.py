@@ -23,6 +23,7 @@ from fasim.backends.table import Call, Table
 from fasim.errors import ConfigError
 from fasim.fixedpoint.trace import SiteCount, Trace
 from fasim.kernels.meet import WORDS
+from fasim.memory import aligned_copy, aligned_zeros
 from fasim.schedule import Op, Schedule, Tensor
 from fasim.schedule import ops as kinds
 from fasim.schedule.defer import PREVIOUS, deferred
@@ -80,11 +81,11 @@ class CpuProgram:
         self.observe = observe
         self.workers = min(threads, schedule.batch_size) if self.fixed else 1
         self.buffers = {
-            tensor.name: np.zeros(_flat(tensor), _dtype(tensor))
+            tensor.name: aligned_zeros(_flat(tensor), _dtype(tensor))
             for tensor in schedule.tensors.values()
             if tensor.storage in BUFFERED or (tensor.storage == "input" and tensor.cls in ("act", "label"))
         }
-        self.buffers |= schedule.tables
+        self.buffers |= {name: aligned_copy(table) for name, table in schedule.tables.items()}
         self.parts = _parts(schedule, self.buffers)
 
     def run(self, state: State, data: Samples, order: np.ndarray, first_step: int) -> Trace:
@@ -240,7 +241,7 @@ def _parts(schedule: Schedule, buffers: dict[str, np.ndarray]) -> Parts:
         return Parts((), (Part(schedule.ops, buffers),), ())
     kept = [name.removesuffix(PREVIOUS) for name, tensor in schedule.tensors.items() if tensor.storage == "previous"]
     mine = {name: buffers[name] for name in kept}
-    other = {name: np.zeros_like(array) for name, array in mine.items()}
+    other = {name: aligned_copy(array) for name, array in mine.items()}
     even, odd = (
         buffers | now | {name + PREVIOUS: array for name, array in before.items()}
         for now, before in ((mine, other), (other, mine))

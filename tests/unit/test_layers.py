@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "fasim"
 
 LAYERS = {
-    0: ("errors", "files", "scalar"),
+    0: ("errors", "files", "memory", "scalar"),
     1: (
         "kernels",
         "plan",
