@@ -53,7 +53,7 @@ class Table:
     TypeError
         If something is no kernel, returns something, or takes another kind of argument: a mistake in a binding.
 
-    Cost: about 20 us a call, and 1 ms for each sequence of arguments that no table has had before.
+    Cost: about 20 us a call, and 2.5 ms for each sequence of kinds of arguments that no table has had before.
     """
 
     def __init__(self, *parts: Sequence[Call]) -> None:

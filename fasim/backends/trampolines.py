@@ -38,7 +38,7 @@ def addresses(kinds: Iterable[Kinds]) -> list[int]:
         Functions ``int32 (int64 *block)``: word 0 of the block is the kernel's address, word i + 1 its argument i, narrow
         numbers in its low bits. They return the kernel's status.
 
-    Cost: about 3 ms for a first one, less than 1 ms for each further one of the same call.
+    Cost: about 2.5 ms for each that is missing (a network of any depth needs about ten).
     """
     wanted = list(kinds)
     missing = [one for one in dict.fromkeys(wanted) if one not in _addresses]
