@@ -1,8 +1,8 @@
 """The CPU backend: a schedule as a table of bound Numba kernel calls, run step after step without allocating.
 
-Fixed point: each thread owns a slice of the batch rows, and of the units where weights are concerned, and all meet at a
-barrier wherever the slicing changes. Exact sums make the bits independent of the number of threads. Float32: one thread
-issues the kernels and BLAS may use the others, so its last bits may depend on their number.
+Each thread owns a slice of the batch rows, and of the units where weights are concerned, and all meet at a barrier wherever
+the slicing changes. The bits do not depend on the number of threads: fixed-point sums are exact, and float32 kernels add in
+an order that knows nothing of slices.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from fasim.state import State
 
 BUFFERED = ("temp", "register", "kept")
 # these need a whole tensor at once: one thread runs them
-WHOLE_KINDS = frozenset({kinds.NORM, kinds.NORM_BACK, kinds.EXPONENT})
+WHOLE_KINDS = frozenset({kinds.NORM, kinds.NORM_BACK, kinds.EXPONENT, kinds.SQUARED_NORM})
 
 
 class Bound(NamedTuple):
@@ -79,7 +79,7 @@ class CpuProgram:
         self.fixed = schedule.datapath != "float32"
         self.threads = threads
         self.observe = observe
-        self.workers = min(threads, schedule.batch_size) if self.fixed else 1
+        self.workers = min(threads, schedule.batch_size)
         self.buffers = {
             tensor.name: aligned_zeros(_flat(tensor), _dtype(tensor))
             for tensor in schedule.tensors.values()
@@ -139,8 +139,8 @@ class CpuProgram:
         return 2.0 ** -(tensor.format.frac + sum(sign * int(self.buffers[name][0]) for name, sign in tensor.points))
 
     def _blas(self) -> threadpool_limits:
-        """Return what limits the threads of BLAS meanwhile: threads of our own divide the work of fixed point."""
-        return threadpool_limits(1 if self.fixed else self.threads, user_api="blas")
+        """Return what limits the threads of BLAS meanwhile: threads of our own divide the work."""
+        return threadpool_limits(1, user_api="blas")
 
     def _walk(self, bound: Bound, order: np.ndarray, first_step: int) -> Bound:
         """Take the steps of a run; the order is copied, in the one type that the loop is compiled for."""
@@ -211,8 +211,6 @@ class CpuProgram:
 
     def _division(self, op: Op) -> Division:
         """Return what the threads divide among them: batch rows, units, or nothing."""
-        if not self.fixed:
-            return Division("rows", 0)
         if op.kind in WHOLE_KINDS:
             return Division("whole", (self.schedule[op.reads[0]].shape or (1,))[0])
         written = self.schedule[op.writes[0]]

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from fasim import kernels, optimizers
+from fasim import kernels
 from fasim.backends import Samples
 from fasim.backends.cpu_bind import Arrays, Call, Slice, load_labels
+from fasim.backends.cpu_float_update import fused_update, update
 from fasim.errors import ScheduleError
 from fasim.schedule import Op, Schedule, Value
 from fasim.schedule import ops as kinds
@@ -21,7 +22,11 @@ NORM_MOMENTUM, NORM_EPS = 0.1, 1e-5
 
 
 class FloatBinding:
-    """Calls of the float32 kernels. One thread runs them: slices are whole tensors."""
+    """Calls of the float32 kernels, each on a slice of the batch rows or of the units.
+
+    Every kernel adds in an order that knows nothing of slices: the bits do not depend on the number of threads. Norms and
+    the squared length of a gradient take a whole tensor: one thread computes them.
+    """
 
     def load(self, schedule: Schedule, arrays: Arrays, data: Samples, rows: Slice, batch: np.ndarray) -> list[Call]:
         """Return the calls that gather a batch."""
@@ -42,21 +47,22 @@ class FloatBinding:
         counters: dict[str, np.ndarray],
     ) -> list[Call]:
         """Return the calls of ops that run as one pass."""
-        return [call for op in ops for call in self.op(schedule, op, arrays, part, step, counters.get(op.site))]
+        fused = fused_update(schedule, ops, arrays, part, step)
+        return fused or [call for op in ops for call in self.op(schedule, op, arrays, part, step, counters.get(op.site))]
 
     def op(
         self,
         schedule: Schedule,
         op: Op,
         arrays: Arrays,
-        part: Slice,  # noqa: ARG002
+        part: Slice,
         step: np.ndarray,
         counter: np.ndarray | None,  # noqa: ARG002
     ) -> list[Call]:
         """Return the calls of an op."""
-        operands = _Operands(schedule, op, arrays)
+        operands = _Operands(schedule, op, arrays, part)
         if op.kind == kinds.UPDATE:
-            return [_update(op, operands.read, arrays[op.scalars[0].tensor], step)]
+            return [update(op, [part.of(array) for array in operands.read], arrays[op.scalars[0].tensor], step)]
         if op.kind == kinds.DROPOUT:
             return [_dropout(op, operands, int(arrays["seed"][0]), step)]
         if op.kind == kinds.SQUARED_NORM:
@@ -68,28 +74,41 @@ class FloatBinding:
 
 
 class _Operands:
-    """The arrays of an op: as flat rows, or in the shape of their tensors."""
+    """A slice of the arrays of an op: as flat rows, or in the shape of their tensors."""
 
-    def __init__(self, schedule: Schedule, op: Op, arrays: Arrays) -> None:
-        self.schedule, self.op, self.arrays = schedule, op, arrays
-        self.read = [arrays[value.tensor] for value in op.reads]
-        self.out = arrays[op.writes[0].tensor]
+    def __init__(self, schedule: Schedule, op: Op, arrays: Arrays, part: Slice) -> None:
+        self.schedule, self.op, self.arrays, self.part = schedule, op, arrays, part
+        self.by_rows = schedule[op.writes[0]].axes.startswith("N")
+        self.read = [self.array(value) for value in op.reads]
+        whole = arrays[op.writes[0].tensor]
+        self.out = whole if op.kind == kinds.SQUARED_NORM else part.of(whole)
+
+    def array(self, value: Value) -> np.ndarray:
+        """Return an operand: the slice of a batch where the work is divided by its rows, else all of it."""
+        array = self.arrays[value.tensor]
+        return self.part.of(array) if self.by_rows and self.schedule[value].axes.startswith("N") else array
 
     @property
     def scale(self) -> np.float32:
         return np.float32(self.op.attrs["scale"])
 
     def shaped(self, value: Value) -> np.ndarray:
-        """Return an array in the shape of its tensor, such as (N, H, W, C)."""
-        return self.arrays[value.tensor].reshape(self.schedule[value].shape)
+        """Return an operand in the shape of its tensor, such as (N, H, W, C)."""
+        array, shape = self.array(value), self.schedule[value].shape
+        return array.reshape(len(array), *shape[1:])
 
     def maps(self) -> list[np.ndarray]:
         """Return all operands in the shapes of their tensors, what is read first; a flat signal takes those of the map."""
         return [self.shaped(value) for value in self.op.reads]
 
     def channels(self, value: Value) -> np.ndarray:
-        """Return an array as rows of channels (N, J), or (N H W, C)."""
-        return self.arrays[value.tensor].reshape(-1, self.schedule[value].shape[-1])
+        """Return an operand as rows of channels (N, J), or (N H W, C); where units are divided, of the slice's alone."""
+        rows = self.array(value).reshape(-1, self.schedule[value].shape[-1])
+        return rows if self.by_rows else rows[:, self.part.start : self.part.stop]
+
+    def result(self) -> np.ndarray:
+        """Return the slice of what is written, in the shape of its tensor."""
+        return self.out.reshape(len(self.out), *self.schedule[self.op.writes[0]].shape[1:])
 
 
 Bind = Callable[[Op, _Operands], Call]
@@ -103,7 +122,7 @@ def _plain(kernel: Callable[..., Any], *names: str) -> Bind:
 def _conv(op: Op, o: _Operands) -> Call:
     window = op.attrs["stride"], op.attrs["padding"]
     act, weight, bias = o.maps()
-    return kernels.conv_forward, (act, weight, bias, *window, o.shaped(op.writes[0]))
+    return kernels.conv_forward, (act, weight, bias, *window, o.result())
 
 
 def _project_conv(op: Op, o: _Operands) -> Call:
@@ -116,7 +135,7 @@ def _project_conv(op: Op, o: _Operands) -> Call:
 
 def _grad_conv(op: Op, o: _Operands) -> Call:
     window = op.attrs["stride"], op.attrs["padding"]
-    return kernels.conv_weight_gradient, (*o.maps(), *window, o.shaped(op.writes[0]))
+    return kernels.conv_weight_gradient, (*o.maps(), o.part.start, *window, o.result())
 
 
 def _pool(op: Op, o: _Operands) -> Call:
@@ -162,6 +181,10 @@ def _norm_back(op: Op, o: _Operands) -> Call:
     return kernels.batch_norm_backward, (delta, normal, *o.read[2:], o.channels(op.writes[0]))
 
 
+def _grad(op: Op, o: _Operands) -> Call:
+    return kernels.weight_gradient, (o.channels(op.reads[0]), o.read[1], o.out)
+
+
 def _grad_bias(op: Op, o: _Operands) -> Call:
     return kernels.bias_gradient, (o.channels(op.reads[0]), o.out)
 
@@ -189,12 +212,12 @@ def _mean(op: Op, o: _Operands) -> Call:  # noqa: ARG001
 
 
 def _clip(op: Op, o: _Operands) -> Call:
-    return kernels.clip, (o.read[0].reshape(-1), np.float32(op.attrs["limit"]), o.out.reshape(-1))
+    return kernels.clip, (o.part.of(o.read[0]).reshape(-1), np.float32(op.attrs["limit"]), o.out.reshape(-1))
 
 
 def _rescale(op: Op, o: _Operands) -> Call:
     gradient, norm = o.read
-    return kernels.rescale, (gradient.reshape(-1), norm, np.float32(op.attrs["limit"]), o.out.reshape(-1))
+    return kernels.rescale, (o.part.of(gradient).reshape(-1), norm, np.float32(op.attrs["limit"]), o.out.reshape(-1))
 
 
 def _squared_norm(operands: _Operands) -> list[Call]:
@@ -203,26 +226,9 @@ def _squared_norm(operands: _Operands) -> list[Call]:
 
 
 def _dropout(op: Op, o: _Operands, seed: int, step: np.ndarray) -> Call:
-    mask = o.arrays[op.writes[1].tensor] if len(op.writes) == 2 else np.empty_like(o.out)
-    threshold = math.floor(op.attrs["drop"] * 2**32)
-    return kernels.dropout, (*o.read, threshold, o.scale, seed, zlib.crc32(op.site.encode()), step, 0, mask, o.out)
-
-
-def _update(op: Op, read: list[np.ndarray], rate: np.ndarray, step: np.ndarray) -> Call:
-    flat = [array.reshape(-1) for array in read]
-    constants = optimizers.get(op.attrs["optimizer"]).constants
-    decay = np.float32(op.attrs.get("decay", 0.0)), optimizers.DECAY_KINDS.index(op.attrs.get("decay_kind", "coupled"))
-    match op.attrs["optimizer"]:
-        case "sgd":
-            return (kernels.sgd, (*flat, rate, *decay))
-        case "momentum":
-            return (kernels.momentum, (*flat, rate, np.float32(constants["mu"]), *decay))
-        case "nesterov":
-            return (kernels.nesterov, (*flat, rate, np.float32(constants["mu"]), *decay))
-        case "rmsprop":
-            return (kernels.rmsprop, (*flat, rate, *constants.values(), *decay))
-        case _:
-            return (kernels.adam, (*flat, rate, step, *constants.values(), *decay))
+    mask = o.part.of(o.arrays[op.writes[1].tensor]) if len(op.writes) == 2 else np.empty_like(o.out)
+    threshold, first = math.floor(op.attrs["drop"] * 2**32), o.part.start * o.out.shape[1]
+    return kernels.dropout, (*o.read, threshold, o.scale, seed, zlib.crc32(op.site.encode()), step, first, mask, o.out)
 
 
 _KINDS: dict[str, Bind] = {
@@ -253,7 +259,7 @@ _KINDS: dict[str, Bind] = {
     kinds.MASK: _scaled,
     kinds.DELTA: _scaled,
     kinds.NORM_BACK: _norm_back,
-    kinds.GRAD: _plain(kernels.weight_gradient),
+    kinds.GRAD: _grad,
     kinds.GRAD_CONV: _grad_conv,
     kinds.GRAD_BIAS: _grad_bias,
     kinds.GRAD_GAIN: _grad_gain,

@@ -87,10 +87,9 @@ class Observer:
             Buffers and state.
         part : Slice
             Rows of the op's first result that this thread writes. Other results of as many rows are sliced alike, any
-            other is observed whole by the thread that has the first row; in float one thread writes everything whole.
+            other is observed whole by the thread that has the first row.
         """
         results = op.writes[:1] if op.kind in FIRST_RESULT else op.writes
-        sliced = self.schedule.datapath != "float32"
         rows = self.schedule[op.writes[0]].shape[:1]
         calls = []
         for value in results:
@@ -98,7 +97,7 @@ class Observer:
             if tensor.cls in WITHOUT_RANGE or tensor.encoding == "mask":
                 continue
             array = arrays[value.tensor]
-            if sliced and tensor.shape[:1] == rows:
+            if tensor.shape[:1] == rows:
                 calls.append(self._call(value.tensor, part.of(array), op.layer))
             elif part.start == 0:
                 calls.append(self._call(value.tensor, array, op.layer))

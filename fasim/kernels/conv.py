@@ -105,16 +105,17 @@ def conv_input_gradient(delta, weight, scale, stride, padding, out):
 
 
 @kernel
-def conv_weight_gradient(delta, act, stride, padding, out):
+def conv_weight_gradient(delta, act, first, stride, padding, out):
     """Gradient of a convolution's weights, summed over the batch and all pixels.
 
-    ``out[j, r, s, c] = sum_n sum_p sum_q delta[n, p, q, j] act[n, h, w, c]``
+    ``out[j, r, s, c] = sum_n sum_p sum_q delta[n, p, q, first + j] act[n, h, w, c]``
     with h, w and act as in `conv_forward`; that of the biases is ``bias_gradient`` of delta as [N P Q, J]
 
     Parameters
     ----------
-    delta : float32[N, P, Q, J]
+    delta : float32[N, P, Q, channels]
     act : float32[N, H, W, C]
+    first : int64               channel of delta that unit 0 of `out` has
     stride, padding : int64
     out : float32[J, R, S, C]   written; may not overlap an input
 
@@ -130,13 +131,13 @@ def conv_weight_gradient(delta, act, stride, padding, out):
     down, across = stride * line * SIZE, stride * channels * SIZE
     image = np.zeros((height + 2 * padding) * line if padding else 0, np.float32)
     sums, totals = np.empty((window, units), np.float32), np.zeros((window, units), np.float32)
-    shape = delta.shape[1], delta.shape[2], units, 1
+    signals = delta.reshape((*delta.shape, 1))[:, :, :, first : first + units]
     for n in range(samples):
         if padding:
             load_map(act[n], padding, NOTHING, line, image)
-            gradient_float32(image, places, down, across, delta[n].reshape(shape), True, sums)
+            gradient_float32(image, places, down, across, signals[n], True, sums)
         else:
-            gradient_float32(act[n].reshape(height * line), places, down, across, delta[n].reshape(shape), True, sums)
+            gradient_float32(act[n].reshape(height * line), places, down, across, signals[n], True, sums)
         for i in range(window):
             for j in range(units):
                 totals[i, j] += sums[i, j]

@@ -55,7 +55,7 @@ def test_convolution(shape):
     theirs.backward(torch.tensor(delta.transpose(0, 3, 1, 2)))
     back, gradient, of_bias = np.empty_like(act), np.empty_like(weight), np.empty_like(bias)
     kernels.conv_input_gradient(delta, weight, F32(1), stride, padding, back)
-    kernels.conv_weight_gradient(delta, act, stride, padding, gradient)
+    kernels.conv_weight_gradient(delta, act, 0, stride, padding, gradient)
     kernels.bias_gradient(delta.reshape(-1, units), of_bias)
     close(back, nhwc(x.grad))
     close(gradient, nhwc(w.grad))

@@ -175,23 +175,25 @@ def _cover_window(many, some, half, image, places, segment, step, signal, fresh,
     rows, terms, columns = signal.shape[:3]
     elements = len(sums)
     a, b, to, table = _address(image), _address(signal), _address(sums), _address(places)
+    # the signal may be a slice of the units; the sums are not
     width = _WORD * columns
+    down, across = signal.strides[:2]
     block = max(_BLOCK_BYTES // (terms * _WORD * min(columns, PANEL)), 1)
     for first in range(0, columns, PANEL):
         left = columns - first
         for p in range(0, rows, block):
             segments = min(block, rows - p)
-            corner, line = a + p * segment, b + p * terms * width + _WORD * first
+            corner, line = a + p * segment, b + p * down + _WORD * first
             new = np.int64(fresh and p == 0)
             for i in range(0, elements, ROWS):
                 at, given = table + PLACE_BYTES * i, (to + i * width + _WORD * first, width, new)
                 if left <= _LANES:
-                    half(at, corner, segment, segments, step, terms, line, width, elements - i, left, given)
+                    half(at, corner, segment, segments, step, terms, line, across, elements - i, left, given)
                 elif left < PANEL or i + ROWS > elements:
                     here = min(left, PANEL)
-                    some(at, corner, segment, segments, step, terms, line, width, elements - i, here, given)
+                    some(at, corner, segment, segments, step, terms, line, across, elements - i, here, given)
                 else:
-                    many(at, corner, segment, segments, step, terms, line, width, ROWS, PANEL, given)
+                    many(at, corner, segment, segments, step, terms, line, across, ROWS, PANEL, given)
 
 
 @kernel
