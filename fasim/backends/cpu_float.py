@@ -14,6 +14,7 @@ from fasim.backends import Samples
 from fasim.backends.cpu_bind import Arrays, Call, Slice, load_labels
 from fasim.backends.cpu_float_update import fused_update, update
 from fasim.errors import ScheduleError
+from fasim.kernels.micro.ascending import WORTHWHILE
 from fasim.schedule import Op, Schedule, Value
 from fasim.schedule import ops as kinds
 
@@ -117,6 +118,12 @@ Bind = Callable[[Op, _Operands], Call]
 def _plain(kernel: Callable[..., Any], *names: str) -> Bind:
     """Bind a kernel that takes what is read, then these attributes as numbers, then what is written."""
     return lambda op, o: (kernel, (*o.read, *(np.float32(op.attrs[name]) for name in names), o.out))
+
+
+def _dense(op: Op, o: _Operands) -> Call:
+    # chosen by the whole batch, for the orders of additions differ
+    batch = o.schedule.batch_size >= WORTHWHILE
+    return kernels.dense_forward_batch if batch else kernels.dense_forward, (*o.read, o.out)
 
 
 def _conv(op: Op, o: _Operands) -> Call:
@@ -232,7 +239,7 @@ def _dropout(op: Op, o: _Operands, seed: int, step: np.ndarray) -> Call:
 
 
 _KINDS: dict[str, Bind] = {
-    kinds.DENSE: _plain(kernels.dense_forward),
+    kinds.DENSE: _dense,
     kinds.CONV: _conv,
     kinds.NORM: _norm,
     kinds.NORM_INFERENCE: _norm_inference,

@@ -28,6 +28,7 @@ from fasim.kernels.conv import conv_forward, conv_input_gradient, conv_weight_gr
 from fasim.kernels.dense import (
     bias_gradient,
     dense_forward,
+    dense_forward_batch,
     load_labels,
     load_rows,
     load_standard_rows,
@@ -140,6 +141,7 @@ __all__ = [
     "copy_fixed",
     "dense_accumulate",
     "dense_forward",
+    "dense_forward_batch",
     "dense_forward_fixed",
     "dense_forward_gemm",
     "divide_by_fixed",

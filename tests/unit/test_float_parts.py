@@ -22,20 +22,26 @@ WIDE = "70-37-21-3"
 
 
 def scheduled(
-    net: str, rule: str, *, dropout: float = 0.0, batch_norm: bool = False, fuse_by: str = "none", **settings: Any
+    net: str,
+    rule: str,
+    *,
+    options: dict[str, Any] | None = None,
+    batch: int = BATCH,
+    fuse_by: str = "none",
+    **settings: Any,
 ) -> tuple[Network, Schedule]:  # noqa: ANN401
-    network = Network.parse(net, dropout=dropout, batch_norm=batch_norm)
-    return network, rules.training_step(network, rule, StepSettings(BATCH, **settings), fuse_by=fuse_by)
+    network = Network.parse(net, **(options or {}))
+    return network, rules.training_step(network, rule, StepSettings(batch, **settings), fuse_by=fuse_by)
 
 
 def trained(network: Network, schedule: Schedule, threads: int) -> State:
     """Return the state after some steps."""
     state = initial_state(network, schedule, 1)
     set_learning_rate(state, schedule, RATE)
-    random = np.random.default_rng(0)
-    codes = random.integers(0, 256, (BATCH * STEPS, network.inputs), dtype=np.uint8)
-    data = Samples(codes, random.integers(0, network.outputs, BATCH * STEPS))
-    CpuProgram(schedule, threads=threads).run(state, data, np.arange(BATCH * STEPS), 0)
+    random, count = np.random.default_rng(0), schedule.batch_size * STEPS
+    codes = random.integers(0, 256, (count, network.inputs), dtype=np.uint8)
+    data = Samples(codes, random.integers(0, network.outputs, count))
+    CpuProgram(schedule, threads=threads).run(state, data, np.arange(count), 0)
     return state
 
 
@@ -64,14 +70,21 @@ def test_any_division_gives_the_same_bits(rule: str, net: str) -> None:
     [
         (WIDE, {"clip": "norm:0.01"}),
         (WIDE, {"clip": "value:0.001"}),
-        (WIDE, {"dropout": 0.3}),
+        (WIDE, {"options": {"dropout": 0.3}}),
         (WIDE, {"fgsm": 0.05}),
-        (WIDE, {"batch_norm": True}),
+        (WIDE, {"options": {"batch_norm": True}}),
         ("8x8x1-4c3-2p-5-3", {"optimizer": "adam"}),
     ],
 )
 def test_any_division_of_what_is_between(net: str, settings: dict[str, Any]) -> None:
     network, schedule = scheduled(net, "bp", **settings)
+    expected = trained(network, schedule, 1)
+    for threads in (2, 3):
+        assert_same(trained(network, schedule, threads), expected)
+
+
+def test_a_large_batch_takes_the_other_order_of_additions() -> None:
+    network, schedule = scheduled(WIDE, "dfa", batch=40)
     expected = trained(network, schedule, 1)
     for threads in (2, 3):
         assert_same(trained(network, schedule, threads), expected)

@@ -76,6 +76,7 @@ CASES: dict[str, tuple[tuple[Any, ...], dict[int, Any]]] = {
     "load_standard_rows": ((CODES, ORDER, X[0], X[1], new(F32, N, I)), {4: CODES[ORDER] * X[0] + X[1]}),
     "load_labels": ((LABELS, ORDER, new(np.int64, N)), {2: LABEL}),
     "dense_forward": ((X, W, B, new(F32, N, J)), {3: X @ W.T + B}),
+    "dense_forward_batch": ((X, W, B, new(F32, N, J)), {3: X @ W.T + B}),
     "project_error": ((SIGNAL, MATRIX, F32(0.3), new(F32, N, J)), {3: 0.3 * SIGNAL @ MATRIX}),
     "project_up": ((X, W, F32(0.3), new(F32, N, J)), {3: 0.3 * X @ W.T}),
     "project_target": ((LABEL, MATRIX, F32(0.3), new(F32, N, J)), {3: 0.3 * MATRIX[LABEL]}),

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from fasim.kernels.micro.ascending import gemm_nt_ascending_float32
 from fasim.kernels.micro.gemm import gemm_nt_float32, gemm_nt_int8, gemm_nt_int16, gemm_nt_uint8
 from fasim.kernels.micro.outer import gemm_nn_float32, gemm_tn_float32, sgd_tn_float32
 from fasim.kernels.micro.target import FUSED, TARGET
@@ -19,6 +20,7 @@ __all__ = [
     "FUSED",
     "TARGET",
     "gemm_nn_float32",
+    "gemm_nt_ascending_float32",
     "gemm_nt_float32",
     "gemm_nt_int8",
     "gemm_nt_int16",
