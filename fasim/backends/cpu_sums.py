@@ -14,7 +14,7 @@ import numpy as np
 from fasim import kernels
 from fasim.backends.cpu_bind import Call
 from fasim.backends.cpu_cast import Operands
-from fasim.backends.cpu_tiles import factors, rows_with_rows
+from fasim.backends.cpu_tiles import factors, outer, rows_with_rows
 from fasim.fixedpoint.accumulator import ORDERS, Acc
 from fasim.fixedpoint.cast import limits
 from fasim.fixedpoint.exact import chunk
@@ -41,8 +41,7 @@ def dense(op: Op, o: Operands) -> list[Call]:
         ]
     shifts = op.attrs["product_shift"], op.attrs["bias_shift"]
     if (found := factors(o, weight.shape[1])) and (tiled := rows_with_rows(found, rows, weight, o.out)):
-        calls, sums = tiled
-        return [*calls, (kernels.add_bias_fixed, (sums, bias, *shifts, o.out))]
+        return [*_into(o.out, tiled), (kernels.add_bias_fixed, (bias, *shifts, o.out))]
     if engine := _engine(op, o, weight.shape[1], o.out.size * weight.shape[1]):
         size, floats = engine
         scratch = floats(len(rows) * size), floats(len(weight) * size), floats(o.out.size)
@@ -69,6 +68,8 @@ def project(op: Op, o: Operands) -> list[Call]:
     if "accumulator" in op.attrs:
         registers = _registers(op, o, matrix.shape[1])
         return [(kernels.project_accumulate, (rows, matrix, *_modes(op, o), registers, *_ends(o)))]
+    if (found := factors(o, len(matrix))) and (tiled := outer(found, rows.T, matrix, o.out.dtype)):
+        return tiled.sums(o.out)
     if engine := _engine(op, o, len(matrix), o.out.size * len(matrix)):
         size, floats = engine
         scratch = floats(len(rows) * size), floats(matrix.shape[1] * size), floats(o.out.size)
@@ -84,8 +85,7 @@ def project_up(op: Op, o: Operands) -> list[Call]:
         nothing = np.zeros(len(matrix), np.int8)
         return [(kernels.dense_accumulate, (rows, matrix, nothing, 0, *_modes(op, o), *scratch, *_ends(o)))]
     if (found := factors(o, matrix.shape[1])) and (tiled := rows_with_rows(found, rows, matrix, o.out)):
-        calls, sums = tiled
-        return calls if sums is o.out else [*calls, (kernels.copy_fixed, (sums, o.out))]
+        return _into(o.out, tiled)
     return [(kernels.project_up_fixed, (rows, matrix, o.out))]
 
 
@@ -107,6 +107,9 @@ def grad(op: Op, o: Operands) -> list[Call]:
     if "accumulator" in op.attrs:
         registers = _registers(op, o, act.shape[1])
         return [(kernels.weight_gradient_accumulate, (delta, act, first, *_ascending(op, o), registers, *_ends(o)))]
+    mine = delta[:, first : first + len(o.out)]
+    if (found := factors(o, len(delta))) and (tiled := outer(found, mine, act, o.out.dtype)):
+        return tiled.sums(o.out)
     if engine := _engine(op, o, len(delta), o.out.size * len(delta)):
         size, floats = engine
         block = min(len(o.out), ROWS_IN_CACHE)
@@ -135,6 +138,12 @@ def grad_bias(op: Op, o: Operands) -> list[Call]:
         registers = _registers(op, o, len(o.out))
         return [(kernels.bias_gradient_accumulate, (delta, o.part.start, *_ascending(op, o), registers, *_ends(o)))]
     return [(kernels.bias_gradient_fixed, (delta, o.part.start, o.out))]
+
+
+def _into(out: np.ndarray, tiled: tuple[list[Call], np.ndarray]) -> list[Call]:
+    """Return the calls of register tiles with their sums in `out`."""
+    calls, sums = tiled
+    return calls if sums is out else [*calls, (kernels.copy_fixed, (sums, out))]
 
 
 def _bias(op: Op, o: Operands) -> np.ndarray:

@@ -53,6 +53,14 @@ from fasim.kernels.elementwise import (
     tanh,
     tanh_slope,
 )
+from fasim.kernels.factors import (
+    flip_offsets,
+    interleave,
+    interleave_halves,
+    outer_sums_halves,
+    update_weights,
+    update_weights_halves,
+)
 from fasim.kernels.gemm import dense_forward_gemm, project_error_gemm, weight_gradient_gemm
 from fasim.kernels.integer import (
     add_bias_fixed,
@@ -146,12 +154,15 @@ __all__ = [
     "dense_forward_gemm",
     "divide_by_fixed",
     "divide_fixed",
+    "flip_offsets",
     "dropout",
     "dropout_fixed",
     "gain_gradient",
     "gain_gradient_fixed",
     "gather_rows",
     "hidden_delta",
+    "interleave",
+    "interleave_halves",
     "lfsr_words",
     "linear",
     "linear_delta",
@@ -185,6 +196,7 @@ __all__ = [
     "observe_float",
     "output_error",
     "output_error_fixed",
+    "outer_sums_halves",
     "perturb",
     "perturb_fixed",
     "philox_words",
@@ -228,6 +240,8 @@ __all__ = [
     "update_divided",
     "update_fixed",
     "update_scaled",
+    "update_weights",
+    "update_weights_halves",
     "weight_gradient",
     "weight_gradient_accumulate",
     "weight_gradient_fixed",

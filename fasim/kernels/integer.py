@@ -49,22 +49,22 @@ def dense_forward_fixed(act, weight, bias, product_shift, bias_shift, out):
 
 
 @kernel
-def add_bias_fixed(sums, bias, product_shift, bias_shift, out):
-    """Bring sums of products and biases to one binary point: ``out[n, j] = (sums[n, j] << p) + (bias[j] << b)``.
+def add_bias_fixed(bias, product_shift, bias_shift, out):
+    """Bring sums of products and biases to one binary point: ``out[n, j] = (out[n, j] << p) + (bias[j] << b)``.
 
     Parameters
     ----------
-    sums : integer[N, J]        may be `out`
     bias : integer[J]
     product_shift, bias_shift : int64, >= 0     p and b
-    out : int32 or int64[N, J]  written; wide enough for the result
+    out : int32 or int64[N, J]                  updated; wide enough for the result
     """
     cast = out.dtype.type
     last = 8 * out.itemsize - 1
     left, right = cast(min(product_shift, last)), cast(min(bias_shift, last))
     for n in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            out[n, j] = cast(cast(cast(sums[n, j]) << left) + cast(cast(bias[j]) << right))
+        row = out[n]
+        for j in range(row.shape[0]):
+            row[j] = cast(cast(row[j] << left) + cast(cast(bias[j]) << right))
 
 
 @kernel

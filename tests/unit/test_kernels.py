@@ -120,7 +120,7 @@ CASES: dict[str, tuple[tuple[Any, ...], dict[int, Any]]] = {
         },
     ),
     "gather_rows": ((CODES, ORDER, new(np.int16, N, I)), {2: CODES[ORDER]}),
-    "add_bias_fixed": ((QA, QB, 2, 3, new(np.int32, N, J)), {4: 4 * QA.astype(int) + 8 * QB.astype(int)}),
+    "add_bias_fixed": ((QB, 2, 3, QA.astype(np.int32)), {3: 4 * QA.astype(int) + 8 * QB.astype(int)}),
     "dense_forward_fixed": ((QX, QW, QB, 2, 3, new(np.int32, N, J)), {5: 4 * (x @ w.T) + 8 * QB.astype(np.int64)}),
     "project_error_fixed": ((QE, QM, new(np.int32, N, J)), {2: e @ m}),
     "project_target_fixed": ((LABEL, QM, new(np.int32, N, J)), {2: QM[LABEL]}),

@@ -13,6 +13,7 @@ from __future__ import annotations
 from fasim.kernels.micro.ascending import gemm_nt_ascending_float32
 from fasim.kernels.micro.gemm import gemm_nt_float32, gemm_nt_int8, gemm_nt_int16, gemm_nt_uint8
 from fasim.kernels.micro.outer import gemm_nn_float32, gemm_tn_float32, sgd_tn_float32
+from fasim.kernels.micro.outer_integer import outer_sums
 from fasim.kernels.micro.target import FUSED, TARGET
 from fasim.kernels.micro.wide import gemm_nt_int16_wide
 
@@ -27,5 +28,6 @@ __all__ = [
     "gemm_nt_int16_wide",
     "gemm_nt_uint8",
     "gemm_tn_float32",
+    "outer_sums",
     "sgd_tn_float32",
 ]

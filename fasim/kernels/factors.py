@@ -1,0 +1,198 @@
+"""Sums of outer products in fixed point: factors interleaved for register tiles, and what is done with the sums.
+
+A gradient is formed a few units at a time, in scratch that stays in the cache, and there the update that follows finds it:
+one pass over master and weight. Integers are exact and updates know no neighbours: the bits are those of single kernels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from fasim.kernels.compile import kernel
+from fasim.kernels.micro.outer_integer import outer_sums
+from fasim.kernels.requantize import requantize
+from fasim.kernels.update import update_fixed
+
+# 256 products of 255 and -2^15
+_GROUPS_IN_INT32 = 128
+
+
+@njit(inline="always", cache=True)
+def _place(source, flip, out):
+    """Write ``out[m, c, g] = source[G m + g, c] ^ flip``, zeros behind the last term."""
+    cast = out.dtype.type
+    groups, columns, group = out.shape
+    terms = source.shape[0]
+    for m in range(groups):
+        if group == 4 and 4 * m + 4 <= terms:
+            r0, r1, r2, r3 = source[4 * m], source[4 * m + 1], source[4 * m + 2], source[4 * m + 3]
+            for c in range(columns):
+                out[m, c, 0] = cast(r0[c] ^ flip)
+                out[m, c, 1] = cast(r1[c] ^ flip)
+                out[m, c, 2] = cast(r2[c] ^ flip)
+                out[m, c, 3] = cast(r3[c] ^ flip)
+        elif group == 2 and 2 * m + 2 <= terms:
+            r0, r1 = source[2 * m], source[2 * m + 1]
+            for c in range(columns):
+                out[m, c, 0] = cast(r0[c] ^ flip)
+                out[m, c, 1] = cast(r1[c] ^ flip)
+        else:
+            for c in range(columns):
+                for g in range(group):
+                    n = group * m + g
+                    out[m, c, g] = cast(source[n, c] ^ flip) if n < terms else cast(0)
+
+
+@kernel
+def interleave(source, flip, out):
+    """Lay terms in groups for `fasim.kernels.micro.outer_integer`: ``out[m, c, g] = source[G m + g, c] ^ flip``.
+
+    Parameters
+    ----------
+    source : integer[N, C]
+    flip : int64
+        0, or 128 to add 128 to int8 for an `out` of uint8.
+    out : integer[ceil(N / G), C, G]    written; 0 where there is no term
+    """
+    _place(source, np.int64(flip), out)
+
+
+@kernel
+def interleave_halves(source, out):
+    """Lay the low and the high bytes of int16 in groups: ``source[2m + g, c] = out[0, m, c, g] + 256 out[1, m, c, g]``.
+
+    Parameters
+    ----------
+    source : integer[N, C]                  of 16 bits at most
+    out : int16[2, ceil(N / 2), C, 2]       written; 0 .. 255, and -128 .. 127; 0 where there is no term
+    """
+    for m in range(out.shape[1]):
+        for c in range(out.shape[2]):
+            for g in range(2):
+                value = np.int64(source[2 * m + g, c]) if 2 * m + g < source.shape[0] else np.int64(0)
+                out[0, m, c, g] = value & 255
+                out[1, m, c, g] = value >> 8
+
+
+@kernel
+def flip_offsets(left, offsets):
+    """Write what sums begin with where 128 was added to the other factor: ``offsets[j] = -128 sum_m,g left[m, j, g]``.
+
+    Parameters
+    ----------
+    left : int8[M, J, 4]
+    offsets : int32[J]      written
+    """
+    for j in range(offsets.size):
+        offsets[j] = 0
+    for m in range(left.shape[0]):
+        groups = left[m]
+        for j in range(offsets.size):
+            total = np.int32(np.int32(groups[j, 0]) + np.int32(groups[j, 1]))
+            total = np.int32(total + np.int32(np.int32(groups[j, 2]) + np.int32(groups[j, 3])))
+            offsets[j] = np.int32(offsets[j] - np.int32(total << np.int32(7)))
+
+
+@kernel
+def outer_sums_halves(left, right, parts, out):
+    """Sum outer products exactly in int64, from halves: ``out[j, i] = sum_m,g left[m, j, g] * right[m, i, g]``.
+
+    Parameters
+    ----------
+    left : int16[2, M, J, 2]        halves of the numbers, see `interleave_halves`
+    right : int16[M, I, 2]
+    parts : int32[2, >= u, I]       scratch; u units are held at once
+    out : int64[J, I]               written
+
+    Cost: J I M groups of multiply-accumulates, twice.
+    """
+    units, inputs = out.shape
+    block, groups = parts.shape[1], left.shape[1]
+    for top in range(0, units, block):
+        count = min(block, units - top)
+        for start in range(0, max(groups, 1), _GROUPS_IN_INT32):
+            stop = min(start + _GROUPS_IN_INT32, groups)
+            for half in range(2):
+                # words have no offsets: any array of int32 does
+                some = left[half, start:stop, top : top + count]
+                outer_sums(some, right[start:stop], parts[half].reshape(-1), parts[half, :count])
+            for j in range(count):
+                low, high, row = parts[0, j], parts[1, j], out[top + j]
+                if start == 0:
+                    for i in range(inputs):
+                        row[i] = np.int64(low[i]) + (np.int64(high[i]) << 8)
+                else:
+                    for i in range(inputs):
+                        row[i] += np.int64(low[i]) + (np.int64(high[i]) << 8)
+
+
+@kernel
+def update_weights(
+    left, right, offsets, sums, master, base_shift, learning_shift, lo, hi, rounding, overflow_mode, seed, site, step,
+    first, counters, casts, shift, cast_lo, cast_hi, cast_rounding, cast_mode, weight, cast_counters,
+):  # fmt: skip
+    """Move weights by a gradient that is never stored: `outer_sums`, `update_fixed`, `requantize`, some units at once.
+
+    Parameters
+    ----------
+    left, right, offsets
+        As for `outer_sums`.
+    sums : int32[>= u, I]           scratch; u units are done at once
+    master : integer[J, I]          updated
+    base_shift, learning_shift, lo, hi, rounding, overflow_mode, seed, site, step, first, counters
+        As for `update_fixed`, `first` the index of ``master[0, 0]``.
+    casts : bool
+        Whether there is a weight beside the master.
+    shift, cast_lo, cast_hi, cast_rounding, cast_mode, cast_counters
+        Of its cast, as for `requantize`, but for STOCH.
+    weight : integer[J, I]          written where `casts`
+
+    Cost: N J I multiply-accumulates; reads and writes the master, writes the weight.
+    """
+    units, inputs = master.shape
+    block = sums.shape[0]
+    for top in range(0, units, block):
+        count = min(block, units - top)
+        gradient, mine = sums[:count], master[top : top + count].reshape(-1)
+        outer_sums(left[:, top : top + count], right, offsets[top:], gradient)
+        update_fixed(
+            mine, gradient.reshape(-1), base_shift, learning_shift, lo, hi, rounding, overflow_mode, seed, site, step,
+            first + top * inputs, counters,
+        )  # fmt: skip
+        if casts:
+            copy = weight[top : top + count].reshape(-1)
+            requantize(mine, shift, cast_lo, cast_hi, cast_rounding, cast_mode, 0, 0, 0, 0, copy, cast_counters)
+
+
+@kernel
+def update_weights_halves(
+    left, right, parts, sums, master, base_shift, learning_shift, lo, hi, rounding, overflow_mode, seed, site, step,
+    first, counters, casts, shift, cast_lo, cast_hi, cast_rounding, cast_mode, weight, cast_counters,
+):  # fmt: skip
+    """Do the same with sums of `outer_sums_halves`.
+
+    Parameters
+    ----------
+    left, right, parts
+        As for `outer_sums_halves`.
+    sums : int64[u, I]              scratch; u units are done at once
+    master, base_shift, learning_shift, lo, hi, rounding, overflow_mode, seed, site, step, first, counters, casts, shift,
+    cast_lo, cast_hi, cast_rounding, cast_mode, weight, cast_counters
+        As for `update_weights`.
+
+    Cost: N J I multiply-accumulates, twice; reads and writes the master, writes the weight.
+    """
+    units, inputs = master.shape
+    block = sums.shape[0]
+    for top in range(0, units, block):
+        count = min(block, units - top)
+        gradient, mine = sums[:count], master[top : top + count].reshape(-1)
+        outer_sums_halves(left[:, :, top : top + count], right, parts, gradient)
+        update_fixed(
+            mine, gradient.reshape(-1), base_shift, learning_shift, lo, hi, rounding, overflow_mode, seed, site, step,
+            first + top * inputs, counters,
+        )  # fmt: skip
+        if casts:
+            copy = weight[top : top + count].reshape(-1)
+            requantize(mine, shift, cast_lo, cast_hi, cast_rounding, cast_mode, 0, 0, 0, 0, copy, cast_counters)
