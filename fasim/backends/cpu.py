@@ -195,7 +195,9 @@ class CpuProgram:
                     if op.site:
                         counters.setdefault(op.site, np.zeros(2, np.int64))
                 number = before_this if deferred(ops[0]) else step
-                calls.extend(bind.group(self.schedule, ops, arrays, mine, number, counters))
+                # what is to be observed must be written
+                for some in [ops] if observer is None else [(op,) for op in ops]:
+                    calls.extend(bind.group(self.schedule, some, arrays, mine, number, counters))
                 if observer is not None:
                     calls += [call for op in ops for call in observer.calls(op, arrays, mine)]
         if before != "rows" and self.workers > 1:

@@ -10,6 +10,7 @@ from fasim import kernels
 from fasim.backends import Samples
 from fasim.backends.cpu_bind import Arrays, Call, Slice, load_labels
 from fasim.backends.cpu_cast import Operands, exponent, requant, threshold, update
+from fasim.backends.cpu_fused import fused
 from fasim.backends.cpu_sums import conv, dense, grad, grad_bias, grad_conv, project, project_conv, project_up
 from fasim.errors import ScheduleError
 from fasim.schedule import Op, Schedule
@@ -39,6 +40,8 @@ class FixedBinding:
         counters: dict[str, np.ndarray],
     ) -> list[Call]:
         """Return the calls of ops that run as one pass."""
+        if (calls := fused(schedule, ops, arrays, part, step, counters)) is not None:
+            return calls
         return [call for op in ops for call in self.op(schedule, op, arrays, part, step, counters.get(op.site))]
 
     def op(

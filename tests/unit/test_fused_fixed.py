@@ -1,0 +1,94 @@
+"""Gradient, update and cast as one pass: the same state and counts as op by op, for any batch and threads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fasim import backends, kernels, rules
+from fasim.backends.cpu import CpuProgram
+from fasim.backends.cpu_bind import Slice
+from fasim.backends.observer import Observer
+from fasim.fixedpoint import load_datapath
+from fasim.fixedpoint.trace import Trace
+from fasim.kernels.micro.outer_integer import PORTABLE
+from fasim.network import Network
+from fasim.schedule import Schedule, StepSettings
+from fasim.state import State, initial_state, set_learning_rate
+
+WITHOUT_MASTER = str(Path(__file__).parents[2] / "benchmarks" / "s8_without_master.toml")
+NETWORK = Network.parse("70-37-29-5")
+STEPS = 3
+SEED = 3
+
+
+def schedule(datapath: str, batch: int, fuse: str, rule: str = "dfa") -> Schedule:
+    return rules.training_step(NETWORK, rule, StepSettings(batch), load_datapath(datapath), fuse_by=fuse)
+
+
+def prepared(step: Schedule) -> tuple[State, backends.Samples]:
+    """Return data, and initial weights of which some stand at an end of their range, so that sites saturate."""
+    random = np.random.default_rng(4)
+    size = STEPS * step.batch_size
+    codes = random.choice(np.array([0, 1, 128, 254, 255], np.uint8), (size, NETWORK.inputs))
+    data = backends.Samples(codes, random.integers(0, NETWORK.outputs, size))
+    state = initial_state(NETWORK, step, SEED)
+    for name, array in state.items():
+        if name.startswith(("weight", "master")):
+            ends = np.iinfo(array.dtype)
+            array[random.random(array.shape) < 0.3] = ends.min
+            array[random.random(array.shape) < 0.3] = ends.max
+    set_learning_rate(state, step, 2.0**-2)
+    return state, data
+
+
+def trained(step: Schedule, program: Any) -> tuple[State, Trace]:  # noqa: ANN401
+    state, data = prepared(step)
+    return state, program.run(state, data, np.arange(len(data.codes)), 0)
+
+
+def on_cpu(datapath: str, batch: int, fuse: str, threads: int = 1) -> tuple[State, Trace]:
+    step = schedule(datapath, batch, fuse)
+    return trained(step, CpuProgram(step, threads=threads))
+
+
+def assert_same(ours: Any, theirs: Any) -> None:  # noqa: ANN401
+    assert ours[0].keys() == theirs[0].keys()
+    for name, array in ours[0].items():
+        np.testing.assert_array_equal(array, theirs[0][name], err_msg=name)
+    assert ours[1].sites == theirs[1].sites
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 5, 16, 64])
+@pytest.mark.parametrize("datapath", ["s8", "s16", "s8_stoch", WITHOUT_MASTER])
+def test_same_as_op_by_op(datapath: str, batch: int) -> None:
+    apart = on_cpu(datapath, batch, "none")
+    assert any(site.saturations for name, site in apart[1].sites.items() if "weight" in name)
+    for threads in (1, 2, 3):
+        assert_same(on_cpu(datapath, batch, "within_layer", threads), apart)
+        assert_same(on_cpu(datapath, batch, "none", threads), apart)
+
+
+@pytest.mark.parametrize("datapath", ["s8", "s16"])
+@pytest.mark.parametrize("rule", ["bp", "drtp"])
+def test_same_as_the_interpreter(rule: str, datapath: str) -> None:
+    step = schedule(datapath, 3, "within_layer", rule)
+    assert_same(trained(step, CpuProgram(step, threads=2)), trained(step, backends.get("reference")(step)))
+
+
+@pytest.mark.skipif(PORTABLE, reason="no register tiles for the target portable")
+@pytest.mark.parametrize(("datapath", "passes"), [("s8", 3), ("s16", 1), ("s8_stoch", 3), (WITHOUT_MASTER, 3)])
+def test_what_runs_as_one_pass(datapath: str, passes: int) -> None:
+    """All three layers, in s16 two by halves; what is watched must be written, so that none does."""
+    step = schedule(datapath, 4, "within_layer")
+    program, (state, data) = CpuProgram(step), prepared(step)
+    arguments = data, Slice(0, 4), np.arange(4), np.zeros(1, np.int64), {}, 0
+    found = [call for call, _ in program._calls(program.buffers | state, *arguments)]
+    assert found.count(kernels.update_weights) == passes
+    assert found.count(kernels.update_weights) + found.count(kernels.update_weights_halves) == 3
+    program.observe, program.observers = True, [Observer(step)]
+    watched = [call for call, _ in program._calls(program.buffers | state, *arguments)]
+    assert kernels.update_weights not in watched
