@@ -34,8 +34,14 @@ lint: $(STAMP)
 mutants: $(STAMP)
 	$(BIN)/python tests/mutants.py
 
+# Hours on the first run; it goes on where it was stopped. PyTorch must be in .venv: pip install -e '.[oracle]'.
 bench: $(STAMP)
-	@echo "make bench: not there yet, it comes with the benchmarks" >&2; exit 1
+	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/gemms.py
+	$(BIN)/python benchmarks/convs.py
+	$(BIN)/python benchmarks/peers.py
+	$(BIN)/python benchmarks/peak_memory.py
+	$(BIN)/python benchmarks/render.py
 
 docs: $(STAMP)
 	@echo "make docs: not there yet, it comes with the Sphinx pages" >&2; exit 1

@@ -18,6 +18,7 @@ from typing import Any
 
 import render_fixed
 import render_papers
+import render_performance
 
 HERE = Path(__file__).parent
 LINES = HERE / "results" / "accuracy.jsonl"
@@ -200,6 +201,7 @@ def adopt(folder: Path) -> None:
 PAGES: dict[Path, dict[str, Callable[[], list[str]]]] = {
     ROOT / "docs" / "papers.md": render_papers.SECTIONS,
     ROOT / "docs" / "fixed-point-results.md": render_fixed.SECTIONS,
+    ROOT / "docs" / "performance.md": render_performance.SECTIONS,
     ROOT / "README.md": {"demo": demo_short},
     ROOT / "docs" / "results.md": {
         "demo": demo_full,
