@@ -122,7 +122,10 @@ class Group:
         """Time all in turns and return a line for each cell."""
         short = ("peak of", "written by", "read by")
         turns = {name: CEILING_TURN_S if name.startswith(short) else turn_s for name in self.contenders}
-        times = in_turns(self.contenders, rounds, turns, self.clock)
+        return self.lines(in_turns(self.contenders, rounds, turns, self.clock), rounds, turn_s)
+
+    def lines(self, times: dict[str, Times], rounds: int, turn_s: float) -> list[dict[str, Any]]:
+        """Return the line of each cell."""
         return [self._line(cell, times, rounds, turn_s) for cell in self.cells]
 
     def _line(self, cell: Cell, times: dict[str, Times], rounds: int, turn_s: float) -> dict[str, Any]:

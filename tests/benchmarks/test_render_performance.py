@@ -107,6 +107,17 @@ def test_the_last_line_of_a_cell_holds_and_machines_stay_apart(results):
     assert sum("kernels for avx2" in row for row in render_performance.machine_list()) == 2
 
 
+def test_kernels_of_two_machines_stay_apart(results):
+    gemm = {"type": "int8", "shape": [64, 784, 500], "share_of_peak": 0.5, "target": "avx2"}
+    rates = {"Some CPU": 10.0, "Other CPU": 20.0}
+    results("gemms", *({"cpu": cpu, "giga_operations_per_s": {"fasim": rate}} | gemm for cpu, rate in rates.items()))
+    rows = render_performance.gemm_table()
+    assert [row for row in rows if row.startswith("| int8")] == [
+        "| int8 | 64 x 784 x 500 | 10.0 | 50 % |",
+        "| int8 | 64 x 784 x 500 | 20.0 | 50 % |",
+    ]
+
+
 def test_lines_without_torch_have_shorter_cells(results):
     bare = line()
     for name in ("samples_per_s", "giga_operations_per_s"):

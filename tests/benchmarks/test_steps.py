@@ -64,6 +64,19 @@ def test_plain_steps_with_strides():
     assert [name for name in one if not np.array_equal(one[name], other[name])] == []
 
 
+def test_plain_steps_take_an_error_of_zero_for_positive():
+    """Outputs that saturate at 0 have that error, which random weights never give."""
+    _, schedule, state, data, order = start(DENSE, "sdfa", 3, "s8")
+    for layer, weight in (("1", 127), ("2", 13), ("3", -128)):  # and layer 2 keeps a slope
+        state[f"weight.{layer}"][:], state[f"master.{layer}"][:] = weight, weight << 8
+    one, other = copied(state), copied(state)
+    reference = ReferenceProgram(schedule)
+    reference.run(one, data, order[:3], 0)
+    assert (reference.now["error"] == 0).any()
+    PlainSteps(schedule).run(other, data, order[:3], 0)
+    assert [name for name in one if not np.array_equal(one[name], other[name])] == []
+
+
 @pytest.mark.parametrize(
     ("datapath", "reason"),
     [("pocketnn", "plain sgd|attribute divide"), ("niti", "know no .*EXPONENT"), ("reckon_pm1", "plain sgd")],

@@ -175,6 +175,35 @@ def test_a_tiny_run_leaves_whole_lines_and_is_resumed(with_torch, tmp_path, caps
     assert len((tmp_path / "lines.jsonl").read_text().splitlines()) == len(lines)
 
 
+def test_a_line_says_what_the_times_say():
+    """784-500-10 at batch 1: 2 x 2 x 397000 products forward and back, 397510 parameters read and written."""
+    cell = cases.Cell("784-500-10", 1, "bp", "float32", 2, "none", "", "")
+    group = throughput.Group([cell], with_torch=False)
+    group.programs["float32"] = cases.Fasim(cell, *cases.samples_of(cases.Network.parse(cell.net), 8), 1, "none")
+    group.proofs["float32"], group.peaks["float32"] = {"steps": 3}, 1000
+    seconds = {
+        "float32": (0.001, 0.002),
+        "float32, 1 thread": (0.0015, 0.003),
+        "M": (0.004, 0.008),
+        "E": (0.01, 0.02),
+        "peak of float32": (1e-9, 1e-9),
+        "written by float32": (4 * 0.0003, 4 * 0.0003),
+    }
+    (line,) = group.lines({name: turns.Times(both) for name, both in seconds.items()}, 2, 0.2)
+    assert line["times_faster_than"] == pytest.approx({"M": 4, "E": 10, "one_thread": 1.5})
+    assert line["samples_per_s"] == {"fasim": [667, 1000], "M": [167, 250], "E": [67, 100]}
+    operations = 2 * (2 * 397_000 + 5_000)
+    assert line["giga_operations_per_s"]["M"] == pytest.approx(operations / 0.006 / 1e9, abs=0.005)
+    ceiling = line["ceiling"]
+    assert (ceiling["operations"], ceiling["written_bytes"], ceiling["read_bytes"]) == (operations, 4 * 397_510, 0)
+    assert (ceiling["name"], ceiling["share"]) == ("weights read and written once", pytest.approx(0.3 / 1.5))
+    seconds["peak of float32"] = (1e-6, 1e-6)
+    (line,) = group.lines({name: turns.Times(both) for name, both in seconds.items()}, 2, 0.2)
+    assert line["ceiling"]["name"] == "FMA peak"
+    assert line["ceiling"]["share"] == pytest.approx(operations / 1e9 / 0.0015, abs=0.001)
+    assert "x M" in throughput.text_of(line)
+
+
 @pytest.mark.parametrize("name", ["s8", "float32"])
 def test_a_wrong_program_is_refused(name, monkeypatch):
     cell = cases.Cell(NET, 4, "dfa", name, 1, "none", "", "")
