@@ -11,7 +11,7 @@ import numpy as np
 from fasim import kernels
 from fasim.backends.table import Call
 from fasim.schedule import Op, Schedule
-from fasim.schedule.defer import deferred
+from fasim.schedule.defer import deferred, parameter
 
 Arrays = dict[str, np.ndarray]
 
@@ -50,12 +50,12 @@ class Division(NamedTuple):
 def groups(ops: Sequence[Op], division: Callable[[Op], Division]) -> Iterator[tuple[Division, tuple[Op, ...]]]:
     """Yield ops that run as one pass, see :mod:`fasim.schedule.fuse`, and what the threads divide among them.
 
-    An op of no group comes alone. A group ends where the division changes, and after a deferred update.
+    An op of no group comes alone. A group ends where the division changes, and deferred updates come one by one.
     """
 
-    def key(pair: tuple[int, Op]) -> tuple[Division, str | int, bool]:
+    def key(pair: tuple[int, Op]) -> tuple[Division, str | int, str]:
         number, op = pair
-        return division(op), op.group or number, deferred(op)
+        return division(op), op.group or number, parameter(op) if deferred(op) else ""
 
     for (by, *_), pairs in groupby(enumerate(ops), key):
         yield by, tuple(op for _, op in pairs)

@@ -27,6 +27,11 @@ def deferred(op: Op) -> bool:
     return op.phase in ("gradient", "update") and op.group.startswith("forward.")
 
 
+def parameter(op: Op) -> str:
+    """Return the name of the parameter that an op of a gradient or an update works for."""
+    return op.writes[0].tensor.removeprefix("gradient.").replace("master.", "weight.")
+
+
 def defer(schedule: Schedule) -> Schedule:
     """Return the body of a run of steps: deferred updates first, in the groups of their layers' forward pass.
 

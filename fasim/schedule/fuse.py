@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from fasim.errors import ConfigError, ScheduleError, unknown_name
 from fasim.schedule import ops as kinds
-from fasim.schedule.defer import defer, deferred
+from fasim.schedule.defer import defer, deferred, parameter
 from fasim.schedule.emitter import CLEAN
 from fasim.schedule.order import order
 from fasim.schedule.values import Op, Schedule, Value
@@ -78,8 +78,7 @@ def _group(schedule: Schedule, op: Op) -> str:
     if op.phase == "error" and op.kind in ERROR_KINDS and _feeds_delta(schedule, op):
         return f"{first}delta.{op.layer}"
     if op.phase in ("gradient", "update") and op.kind in UPDATE_KINDS:
-        written = op.writes[0].tensor.removeprefix("gradient.").replace("master.", "weight.")
-        return f"update.{written}"
+        return f"update.{parameter(op)}"
     return ""
 
 

@@ -91,17 +91,23 @@ _some_terms_words = windows_tile(INT16, ROWS, 2, STORED)
 _half_terms_words = windows_tile(INT16, ROWS, 1, STORED)
 
 
+def _start(context, builder, signature, arguments):
+    data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+    return builder.ptrtoint(data, ir.IntType(64))
+
+
 @intrinsic
 def _address(_context, array):
     """Return where an array begins, whose elements lie side by side."""
     if not isinstance(array, types.Array) or array.layout != "C":
         raise TypingError(f"correlate with {array}: needs an array in C order")
+    return types.int64(array), _start
 
-    def codegen(context, builder, signature, arguments):
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        return builder.ptrtoint(data, ir.IntType(64))
 
-    return types.int64(array), codegen
+@intrinsic
+def _address_of_slice(_context, array):
+    """Return where an array begins, by whose own strides the caller goes."""
+    return types.int64(array), _start
 
 
 @njit(inline="always", cache=True)
@@ -174,7 +180,7 @@ def _cover_window(many, some, half, image, places, segment, step, signal, fresh,
     """Cover window elements and columns with tiles: all of them for a block of rows of pixels."""
     rows, terms, columns = signal.shape[:3]
     elements = len(sums)
-    a, b, to, table = _address(image), _address(signal), _address(sums), _address(places)
+    a, b, to, table = _address(image), _address_of_slice(signal), _address(sums), _address(places)
     # the signal may be a slice of the units; the sums are not
     width = _WORD * columns
     down, across = signal.strides[:2]
