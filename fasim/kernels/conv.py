@@ -19,7 +19,8 @@ from fasim.kernels.micro.correlate import PANEL, correlate_float32, gradient_flo
 ZERO, ONE = np.float32(0.0), np.float32(1.0)
 # x + -0.0 is x, for every x: a copy
 NOTHING = np.float32(-0.0)
-SIZE = 4
+# of the type of a variable: for a literal number, kernels are compiled anew
+SIZE, CORNER = np.int64(4), np.int64(0)
 
 
 @kernel
@@ -46,9 +47,9 @@ def conv_forward(act, weight, bias, stride, padding, out):
     packed = np.zeros((panels(units), side * strip, PANEL, 1), np.float32)
     pack(weight, packed)
     line = (width + 2 * padding) * channels
-    places = grid(out.shape[1], out.shape[2], 0, stride * line * SIZE, stride * channels * SIZE)
+    places = grid(out.shape[1], out.shape[2], CORNER, stride * line * SIZE, stride * channels * SIZE)
     pixels = out.shape[1] * out.shape[2]
-    targets = grid(pixels, 1, 0, units * SIZE, 0)
+    targets = grid(out.shape[1], out.shape[2], CORNER, out.shape[2] * units * SIZE, units * SIZE)
     image = np.zeros((height + 2 * padding) * line if padding else 0, np.float32)
     for n in range(samples):
         result = out[n].reshape(pixels * units)
@@ -127,7 +128,7 @@ def conv_weight_gradient(delta, act, first, stride, padding, out):
     strip = side * channels
     window = side * strip
     line = (width + 2 * padding) * channels
-    places = grid(side, strip, 0, line * SIZE, SIZE)
+    places = grid(side, strip, CORNER, line * SIZE, SIZE)
     down, across = stride * line * SIZE, stride * channels * SIZE
     image = np.zeros((height + 2 * padding) * line if padding else 0, np.float32)
     sums, totals = np.empty((window, units), np.float32), np.zeros((window, units), np.float32)

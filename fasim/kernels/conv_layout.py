@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from numba import njit
 
+from fasim.kernels.compile import kernel
 from fasim.kernels.micro.correlate import PANEL
 
 
@@ -21,7 +22,7 @@ def panels(columns):
     return (columns + PANEL - 1) // PANEL
 
 
-@njit(inline="always", cache=True)
+@kernel
 def load_map(source, lead, offset, line, image):
     """Copy source[H, W, C] plus `offset` into an image of lines, `lead` rows and columns from its corner.
 
@@ -39,7 +40,7 @@ def load_map(source, lead, offset, line, image):
             target[k] = cast(rows[h, k] + offset)
 
 
-@njit(inline="always", cache=True)
+@kernel
 def pack(weight, packed):
     """Lay weight[J, R, S, C] out as packed[panel, (r, (s c) in groups), j, group], which holds zeros."""
     units, side, _, channels = weight.shape
@@ -59,7 +60,7 @@ def taps(side, stride, phase):
     return max(side - phase + stride - 1, 0) // stride
 
 
-@njit(inline="always", cache=True)
+@kernel
 def pack_back(weight, stride, phase_h, phase_w, packed):
     """Lay the taps of a phase of weight[J, R, S, C] out as packed[panel, (r, (s j) in groups), c, group].
 

@@ -13,13 +13,15 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from fasim.kernels.compile import kernel
 from fasim.kernels.conv_layout import first_of, load_map, pack, pack_back, panels, taps
-from fasim.kernels.micro.correlate import PANEL, grid
+from fasim.kernels.micro.correlate import PANEL, ROWS, grid
 
-_WORD = 4
+# of the type of a variable: for a literal number, kernels are compiled anew
+WORD, ZERO = np.int64(4), np.int64(0)
 
 
-@njit(inline="always", cache=True)
+@kernel
 def _take_off(packed, offset, shift, added):
     """``added[j] -= (offset * sum of column j of packed) << shift``, modulo 2^32."""
     for panel in range(packed.shape[0]):
@@ -39,7 +41,7 @@ def forward_tiles(
     samples, height, width, channels = act.shape
     units, side = weight.shape[:2]
     terms = (side * channels + group - 1) // group
-    size = _WORD // group
+    size = WORD // group
     packed = np.zeros((panels(units), side * terms, PANEL, group), other.dtype)
     pack(weight, packed)
     # a sum that a shift of 32 leaves in 32 bits is 0
@@ -50,9 +52,9 @@ def forward_tiles(
     if offset:
         _take_off(packed, offset, shift, added)
     line = (width + 2 * padding) * channels
-    places = grid(out.shape[1], out.shape[2], 0, stride * line * size, stride * channels * size)
+    places = grid(out.shape[1], out.shape[2], ZERO, stride * line * size, stride * channels * size)
     pixels = out.shape[1] * out.shape[2]
-    targets = grid(pixels, 1, 0, units * _WORD, 0)
+    targets = grid(out.shape[1], out.shape[2], ZERO, out.shape[2] * units * WORD, units * WORD)
     # the last group may reach beyond the map, where its weights are 0
     image = np.full((height + 2 * padding) * line + group, offset, like.dtype)
     for n in range(samples):
@@ -66,7 +68,7 @@ def input_gradient_tiles(correlate, group, offset, like, other, delta, weight, s
     """Sum as `conv_input_gradient_fixed` does."""
     samples, height, width, channels = out.shape
     units, side = weight.shape[:2]
-    size = _WORD // group
+    size = WORD // group
     most = taps(side, stride, 0)
     line = ((width - 1 + padding) // stride + most) * units
     image = np.full(((height - 1 + padding) // stride + most) * line + group, offset, like.dtype)
@@ -79,18 +81,18 @@ def input_gradient_tiles(correlate, group, offset, like, other, delta, weight, s
         pack_back(weight, stride, down, across, packed)
         added[:] = 0
         if offset:
-            _take_off(packed, offset, 0, added)
+            _take_off(packed, offset, ZERO, added)
         top, left = first_of(down, padding, stride), first_of(across, padding, stride)
         h, w = down + top * stride - padding, across + left * stride - padding
         tall, wide = max(height - h + stride - 1, 0) // stride, max(width - w + stride - 1, 0) // stride
         corner = (top + most - rows) * line + (left + most - columns) * units
         places = grid(tall, wide, corner * size, line * size, units * size)
-        step = channels * _WORD
+        step = channels * WORD
         targets = grid(tall, wide, (h * width + w) * step, stride * width * step, stride * step)
         for n in range(samples):
             load_map(delta[n], most - 1, offset, line, image)
             result = out[n].reshape(height * width * channels)
-            correlate(image, places, tall * wide, line * size, rows, terms, packed, added, 0, targets, result)
+            correlate(image, places, tall * wide, line * size, rows, terms, packed, added, ZERO, targets, result)
 
 
 @njit(inline="always", cache=True)
@@ -103,16 +105,16 @@ def weight_gradient_tiles(gradient, interleave, group, offset, like, delta, act,
     line, step = (width + 2 * padding) * channels, stride * channels
     size = (height + 2 * padding) * line
     image, words = np.full(size + group * step, offset, like.dtype), np.empty(size, np.uint32)
-    places = grid(side, strip, 0, line * _WORD, _WORD)
+    places = grid(side, strip, ZERO, line * WORD, WORD)
     signal = np.empty((delta.shape[1], (delta.shape[2] + group - 1) // group, units), np.uint32)
     sums, total = np.zeros((window, units), np.int32), np.zeros((1, units), np.int32)
-    ones, place = np.full(signal.shape[1], 0x01010101, np.uint32), grid(1, 1, 0, 0, 0)
+    ones, place = np.full(signal.shape[1], 0x01010101, np.uint32), np.zeros(ROWS, np.int64)
     for n in range(samples):
         load_map(act[n], padding, offset, line, image)
         interleave(image, step, words, delta[n], first, signal)
-        gradient(words, places, stride * line * _WORD, group * step * _WORD, signal, False, sums)
+        gradient(words, places, stride * line * WORD, group * step * WORD, signal, False, sums)
         if offset:
-            gradient(ones, place, 0, _WORD, signal, False, total)
+            gradient(ones, place, ZERO, WORD, signal, False, total)
     result = out.reshape(units, window)
     for j in range(units):
         for i in range(window):

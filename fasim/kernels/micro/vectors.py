@@ -123,7 +123,7 @@ def add(b: Builder, x: Value, y: Value) -> Value:
     return b.fadd(x, y) if x.type.element == F32 else b.add(x, y)
 
 
-def prefetch(b: Builder, address: Value) -> None:
+def prefetch(b: Builder, address: Value, *, writes: bool = True) -> None:
     """Ask for the cache line of an address, to be written; no address is wrong."""
-    arguments = [pointer(b, address, I8), *(ir.Constant(I32, value) for value in (1, 3, 1))]
+    arguments = [pointer(b, address, I8), *(ir.Constant(I32, value) for value in (int(writes), 3, 1))]
     call(b, "llvm.prefetch.p0", ir.VoidType(), arguments)
