@@ -169,6 +169,50 @@ def test_assembly(name: str) -> None:
         assert not re.search(rf"{register}.*\(%rsp\)|\(%rsp\).*{register}", text)
 
 
+EDGES = """
+import ctypes, mmap, sys
+sys.path[:0] = [sys.argv[1]]
+import numpy as np
+from fasim.kernels import micro
+from tests.unit.test_micro_outer import assert_stated, drawn
+
+libc, page = ctypes.CDLL(None, use_errno=True), mmap.PAGESIZE
+kept = []
+
+def at_an_edge(matrix, front):
+    memory = mmap.mmap(-1, 6 * page)
+    kept.append(memory)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    for first in (0, 5):
+        assert libc.mprotect(ctypes.c_void_p(start + first * page), page, 0) == 0
+    offset = page if front else 5 * page - matrix.nbytes
+    moved = np.frombuffer(memory, matrix.dtype, matrix.size, offset).reshape(matrix.shape)
+    moved[...] = matrix
+    return moved
+
+for terms, rows, columns in ((1, 1, 1), (3, 1, 260), (5, 7, 17), (9, 6, 64), (2, 13, 50), (5, 30, 70)):
+    a, b = drawn(terms, rows, columns)
+    for front in (True, False):
+        left, turned, right, out = (
+            at_an_edge(m, front) for m in (a, np.ascontiguousarray(a.T), b, np.empty((rows, columns), np.float32))
+        )
+        for kernel, first in ((micro.gemm_tn_float32, left), (micro.gemm_nn_float32, turned)):
+            kernel(first, right, out)
+            assert_stated(out, a, b)
+        micro.sgd_tn_float32(left, right, out, np.array([0.1]), np.float32(0), 0)
+        micro.gemm_nt_ascending_float32(turned, at_an_edge(np.ascontiguousarray(b.T), front), out[0, :0], out)
+        assert_stated(out, a, b)
+print("unharmed")
+"""
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="protects pages as Linux does")
+def test_nothing_beyond_a_page_is_touched() -> None:
+    """Arrays end, or begin, where memory does: a row or a vector too many is the end of that process."""
+    done = subprocess.run([sys.executable, "-c", EDGES, str(ROOT)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "unharmed\n"), done.stderr
+
+
 SCRIPT = """
 import sys
 sys.path[:0] = [sys.argv[1]]
