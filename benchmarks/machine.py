@@ -39,7 +39,7 @@ def torch_build() -> list[str]:
 
 
 def blas() -> list[str]:
-    """Return NumPy's BLAS: name, version, the CPU that its kernels are for."""
+    """Return the BLAS of NumPy and SciPy: name, version, the CPU that its kernels are for."""
     found = [lib for lib in threadpool_info() if lib["user_api"] == "blas"]
     return [f"{lib['internal_api']} {lib.get('version')} {lib.get('architecture')}" for lib in found]
 
@@ -68,7 +68,7 @@ def header(*, with_torch: bool) -> str:
     lines = [
         f"CPU: {cpu_model()}, {found['cores']} cores, {', '.join(found['vectors'])}",
         f"kernels: compiled for {found['target']}",
-        f"BLAS of NumPy: {'; '.join(found['blas'])}",
+        f"BLAS of NumPy and SciPy: {'; '.join(found['blas'])}",
         f"PyTorch: {', '.join(found['torch']) if with_torch else 'absent'}",
         f"variables: {', '.join(f'{name}={value}' for name, value in found['variables'].items()) or 'none'}",
     ]

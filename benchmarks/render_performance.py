@@ -59,7 +59,7 @@ def machine_list() -> list[str]:
         commits = sorted({other["commit"] for other in group})
         return [
             f"- {line['cpu']}, {cores} cores, {', '.join(vectors)}; kernels for {line['target']}",
-            f"- PyTorch {', '.join(torch) if torch else 'absent'}; BLAS of NumPy: {'; '.join(blas)}",
+            f"- PyTorch {', '.join(torch) if torch else 'absent'}; BLAS of NumPy and SciPy: {'; '.join(blas)}",
             f"- {', '.join(f'{name} {text}' for name, text in versions.items())}; "
             f"commit{'s' * (len(commits) > 1)} {', '.join(commits)}",
             f"- {line['rounds']} rounds, turns of {line['turn_s']} s; "

@@ -275,9 +275,10 @@ def main(given: Sequence[str] | None = None) -> int:
         with threadpool_limits(group.threads, user_api="blas"):
             group.prepare()
             lines = group.measure(options.rounds, options.turn)
+        if options.compile and with_torch and group.threads == 1 and group.first.rule == "bp":
+            note = compiled_note(group.first)
+            lines = [line | {"compiled_E": note} for line in lines]
         for line in lines:
-            if options.compile and with_torch and group.threads == 1 and group.first.rule == "bp":
-                line["compiled_E"] = compiled_note(group.first)
             print(text_of(line), flush=True)
             if not options.quick:
                 append(options.results, line)

@@ -125,7 +125,7 @@ def test_lines_without_torch_have_shorter_cells(results):
     results("throughput", bare | {"times_faster_than": {}, "torch": None})
     assert render_performance.format_table("float32")[2] == "| 784-500-10 | 64 | 12,345, 90 % p |"
     assert render_performance.peer_table() == render_performance.NONE
-    assert "- PyTorch absent; BLAS of NumPy: openblas" in render_performance.machine_list()
+    assert "- PyTorch absent; BLAS of NumPy and SciPy: openblas" in render_performance.machine_list()
 
 
 def test_a_goal_goes_by_the_worst_case():
