@@ -17,7 +17,7 @@ from fasim.fixedpoint import load_datapath
 from fasim.kernels import micro
 from fasim.network import Network
 from fasim.rules import training_step
-from fasim.schedule import EXECUTED_FUSIONS, Schedule, StepSettings
+from fasim.schedule import FUSIONS, Schedule, StepSettings
 from fasim.state import State, initial_state, set_learning_rate
 
 NETS = (
@@ -102,7 +102,7 @@ class Fasim:
     order : ndarray of int64
     threads : int
     fuse : str
-        One of `EXECUTED_FUSIONS`.
+        One of `FUSIONS`.
     """
 
     def __init__(self, cell: Cell, data: Samples, order: np.ndarray, threads: int, fuse: str) -> None:
@@ -144,7 +144,7 @@ def copied(state: State) -> State:
 
 def programs(cell: Cell, data: Samples, order: np.ndarray, threads: int) -> dict[str, Fasim]:
     """Return the programs among which the fastest is to be found, by fusion."""
-    fusions = EXECUTED_FUSIONS if cell.fuse == FASTEST else (cell.fuse,)
+    fusions = FUSIONS if cell.fuse == FASTEST else (cell.fuse,)
     return {fuse: Fasim(cell, data, order, threads, fuse) for fuse in fusions}
 
 

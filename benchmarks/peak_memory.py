@@ -21,7 +21,7 @@ from result_lines import append, provenance
 from fasim.doctor import cpu_model
 from fasim.kernels import micro
 from fasim.network import Network
-from fasim.schedule import EXECUTED_FUSIONS
+from fasim.schedule import FUSIONS
 
 RESULTS = Path(__file__).parent / "results" / "memory.jsonl"
 RULE, BATCH = "dfa", 64
@@ -45,14 +45,14 @@ def measure(net: str, datapath: str) -> dict[str, float]:
     """
     cell = Cell(net, BATCH, RULE, datapath, 1, FASTEST, cpu_model(), micro.TARGET)
     network = Network.parse(net)
-    warm = Fasim(cell, *samples_of(network, BATCH), 1, EXECUTED_FUSIONS[-1])
+    warm = Fasim(cell, *samples_of(network, BATCH), 1, FUSIONS[-1])
     warm.run(1)
     del warm
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before = resident("VmRSS")
     data, order = samples_of(network)
-    fasim = Fasim(cell, data, order, 1, EXECUTED_FUSIONS[-1])
+    fasim = Fasim(cell, data, order, 1, FUSIONS[-1])
     fasim.initial = {}
     fasim.run(FEW)
     first = resident("VmHWM")

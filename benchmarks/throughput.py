@@ -47,7 +47,7 @@ from result_lines import append, done, key, provenance
 from threadpoolctl import threadpool_limits
 from turns import Contender, Times, clock_of, fastest, in_turns, times_faster
 
-from fasim.schedule import EXECUTED_FUSIONS
+from fasim.schedule import FUSIONS
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "throughput.jsonl"
@@ -83,7 +83,7 @@ class Group:
         first = self.first
         formats = list(dict.fromkeys(["float32", *(cell.format for cell in self.cells)]))
         by_format = {name: Cell(**(asdict(first) | {"format": name})) for name in formats}
-        example = Fasim(by_format["float32"], *_data(first.net), 1, EXECUTED_FUSIONS[0])
+        example = Fasim(by_format["float32"], *_data(first.net), 1, FUSIONS[0])
         network = example.network
         if self.with_torch:
             import torch
@@ -238,7 +238,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, known in (("nets", NETS), ("rules", RULES), ("batches", BATCHES), ("formats", FORMATS), ("threads", THREADS)):
         parser.add_argument(f"--{name}", nargs="+", type=type(known[0]), help=f"default: {' '.join(map(str, known))}")
-    parser.add_argument("--fuse", default=FASTEST, choices=(FASTEST, *EXECUTED_FUSIONS))
+    parser.add_argument("--fuse", default=FASTEST, choices=(FASTEST, *FUSIONS))
     parser.add_argument("--quick", action="store_true", help="few cells, shorter turns, print only")
     parser.add_argument("--again", action="store_true", help="measure what has a line too")
     parser.add_argument("--list", action="store_true", help="only say what is missing")
