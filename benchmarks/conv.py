@@ -55,7 +55,7 @@ def ours(dtype: Any, layer: tuple[int, ...], random: np.random.Generator) -> tup
         bias = np.zeros(units, dtype)
         calls = {
             "forward": lambda: kernels.conv_forward(act, weight, bias, 1, padding, out),
-            "weight gradient": lambda: kernels.conv_weight_gradient(delta, act, 1, padding, gradient),
+            "weight gradient": lambda: kernels.conv_weight_gradient(delta, act, 0, 1, padding, gradient),
         }
     else:
         bias = np.zeros(units, np.int16)

@@ -57,7 +57,7 @@ def contenders(layer: Layer) -> dict[str, dict[str, Contender]]:
     out, gradient = np.empty_like(delta), np.empty_like(weight)
     found: dict[str, dict[str, Contender]] = {
         "forward": {"fasim": Loop(lambda: kernels.conv_forward(act, weight, bias, 1, padding, out))},
-        "weight gradient": {"fasim": Loop(lambda: kernels.conv_weight_gradient(delta, act, 1, padding, gradient))},
+        "weight gradient": {"fasim": Loop(lambda: kernels.conv_weight_gradient(delta, act, 0, 1, padding, gradient))},
     }
     for calls in found.values():
         calls["fasim"].run(1)

@@ -72,7 +72,7 @@ def calls(types: tuple[Any, Any, Any], shape: tuple[int, ...]) -> list[tuple[Any
         return [
             (kernels.conv_forward, (act, weight, bias, *window, new(np.float32, *delta.shape)), 5),
             (kernels.conv_input_gradient, (delta, weight, np.float32(0.3), *window, new(np.float32, *act.shape)), 5),
-            (kernels.conv_weight_gradient, (delta, act, *window, new(np.float32, *weight.shape)), 4),
+            (kernels.conv_weight_gradient, (delta, act, 0, *window, new(np.float32, *weight.shape)), 5),
         ]
     return [
         (kernels.conv_forward_fixed, (act, weight, bias, 2, 1, *window, new(np.int32, *delta.shape)), 7),

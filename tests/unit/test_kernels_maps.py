@@ -162,7 +162,7 @@ def test_convolution_beyond_a_tile(shape: tuple[int, ...], samples: int) -> None
     kernels.conv_input_gradient(delta, weight, F32(0.5), stride, padding, arrays[1])
     parts = np.einsum("npqj,jrsc->npqrsc", delta.astype(np.float64), weight)
     np.testing.assert_array_equal(arrays[1], 0.5 * put_back(parts, stride, padding, height, width))
-    kernels.conv_weight_gradient(delta, act, stride, padding, arrays[2])
+    kernels.conv_weight_gradient(delta, act, 0, stride, padding, arrays[2])
     np.testing.assert_array_equal(arrays[2], np.einsum("npqj,npqrsc->jrsc", delta, seen))
 
 
