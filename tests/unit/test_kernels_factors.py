@@ -138,6 +138,15 @@ def test_outer_sums_of_halves(terms: int) -> None:
         np.testing.assert_array_equal(out, exact(a, b))
 
 
+def test_halves_at_full_scale() -> None:
+    """Bytes of 32767 are 127 and 255: 256 products of 255 and -2^15 are all that int32 holds."""
+    a, b = np.full((600, 3), 2**15 - 1, np.int16), np.full((600, 17), -(2**15), np.int16)
+    left, out = new(np.int16, 2, 300, 3, 2), new(np.int64, 3, 17)
+    kernels.interleave_halves(a, left)
+    kernels.outer_sums_halves(left, groups(b, 2), new(np.int32, 2, 2, 17), out)
+    np.testing.assert_array_equal(out, exact(a, b))
+
+
 # --- updates ------------------------------------------------------------------------------------
 
 TERMS, UNITS, INPUTS = 5, 9, 50

@@ -28,7 +28,7 @@ def drawn(rows: int, columns: int, terms: int, split: bool) -> tuple[np.ndarray,
     most = HIGH if split else 255
     a = random.integers(-most - 1, most, (rows, terms), np.int16, endpoint=True)
     b = random.integers(LOW, HIGH, (columns, terms), np.int16, endpoint=True)
-    a[::2], b[::3] = -most - 1, LOW
+    a[::3], a[1::3], b[::3] = -most - 1, most, LOW  # the low byte of 32767 is 255
     return a, b
 
 
