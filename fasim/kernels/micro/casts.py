@@ -1,7 +1,7 @@
 """Casts and updates of integers, a vector at a time: shift, round, subtract, bring into range, count.
 
 Vectors of 64 bytes (which LLVM divides for narrower CPUs) of the narrowest lanes that are exact: int16, int32 or int64.
-LLVM's own vectors of such a loop have 32 bytes here and take 1.6 times as long; int16 takes half the time of int32. Loops
+LLVM's own vectors of such a loop have 32 bytes here and take twice as long; int16 takes half the time of int32. Loops
 exist for the modes that datapaths name most; `quick` says whether they serve a cast. They do whole multiples of `TAKEN`
 elements, the rest is the caller's.
 """
