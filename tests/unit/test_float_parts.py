@@ -91,7 +91,7 @@ def test_a_large_batch_takes_the_other_order_of_additions() -> None:
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("rule", ["bp", "dfa", "drtp"])
+@pytest.mark.parametrize("rule", ["bp", "dfa", "drtp", "kp"])
 def test_fused_updates_are_those_op_by_op(rule: str, optimizer: str) -> None:
     network, apart = scheduled(WIDE, rule, optimizer=optimizer)
     _, fused = scheduled(WIDE, rule, optimizer=optimizer, fuse_by="within_layer")
