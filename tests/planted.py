@@ -256,4 +256,18 @@ MUTANTS = (
         "sign if chance > drawn else 0",
         "tests/unit/test_kernels_update.py::test_update_by_one[SAT]",
     ),
+    Mutant(
+        "a convolution forgets to align its sum with the bias",
+        "fasim/kernels/micro/correlate.py",
+        "b.add(b.shl(total, count), more)",
+        "b.add(total, more)",
+        "tests/unit/test_kernels_integer_maps.py::test_kernel_is_its_statement[conv_forward_fixed-int8-int32]",
+    ),
+    Mutant(
+        "the integer gradient of a convolution takes pixels beyond the last of a row for pixels",
+        "fasim/kernels/micro/interleave.py",
+        'b.icmp_signed("<", v.constant(g), rows)',
+        'b.icmp_signed("<=", v.constant(g), rows)',
+        "tests/unit/test_kernels_integer_maps.py::test_kernel_is_its_statement[conv_weight_gradient_fixed-int8-int32]",
+    ),
 )
