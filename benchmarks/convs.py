@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +42,23 @@ class Layer(NamedTuple):
 LAYERS = (Layer(28, 1, 32, 5), Layer(32, 3, 32, 3), Layer(32, 32, 32, 3))
 
 
+def as_bytes(array: np.ndarray) -> np.ndarray:
+    """Return a float32 array as int8, three standard deviations at full scale."""
+    return np.clip(np.rint(array * 42), -128, 127).astype(np.int8)
+
+
+def bytes_forward(act: np.ndarray, weight: np.ndarray, padding: int, shape: tuple[int, ...]) -> Callable[[], None]:
+    """Return the forward pass of bytes, with exact sums."""
+    a, w, bias, out = as_bytes(act), as_bytes(weight), np.zeros(len(weight), np.int16), np.empty(shape, np.int32)
+    return lambda: kernels.conv_forward_fixed(a, w, bias, 0, 0, 1, padding, out)
+
+
+def bytes_gradient(act: np.ndarray, weight: np.ndarray, padding: int, delta: np.ndarray) -> Callable[[], None]:
+    """Return the weight gradient of bytes, with exact sums."""
+    a, d, out = as_bytes(act), as_bytes(delta), np.empty(weight.shape, np.int32)
+    return lambda: kernels.conv_weight_gradient_fixed(d, a, 0, 1, padding, out)
+
+
 def contenders(layer: Layer) -> dict[str, dict[str, Contender]]:
     """Return calls for the forward pass and for the weight gradient, compared with each other."""
     import torch
@@ -61,6 +79,8 @@ def contenders(layer: Layer) -> dict[str, dict[str, Contender]]:
     }
     for calls in found.values():
         calls["fasim"].run(1)
+    found["forward"]["fasim int8"] = Loop(bytes_forward(act, weight, padding, delta.shape))
+    found["weight gradient"]["fasim int8"] = Loop(bytes_gradient(act, weight, padding, delta))
     b = torch.from_numpy(bias)
     window = [layer.channels], [1, 1], [padding] * 2, [1, 1], False, [0, 0], 1, [False, True, False]
     for layout, order in zip(LAYOUTS, (torch.contiguous_format, torch.channels_last), strict=True):
@@ -103,6 +123,7 @@ def main() -> int:
                 "batch": BATCH,
                 "giga_operations_per_s": {c: round(rate, 1) for c, rate in rates.items()},
                 "times_faster_than": {c: round(times_faster(times["fasim"], times[c]), 2) for c in LAYOUTS},
+                "int8_times_own_float32": round(times_faster(times["fasim int8"], times["fasim"]), 2),
                 "share_of_peak": round(rates["fasim"] / rates["peak"], 3) if "peak" in rates else None,
                 "rounds": given.rounds,
                 "command": "python benchmarks/convs.py",

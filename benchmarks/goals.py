@@ -133,6 +133,8 @@ def kernel_goals(gemms: Iterable[Line], convs: Iterable[Line], peers: Iterable[L
     for what, least in (("forward", 1.2), ("weight gradient", 1.05)):
         values = {line["layer"]: min(line["times_faster_than"].values()) for line in convs if line["what"] == what}
         goals.append(Goal(f"convolution, float32, {what}", str(BATCH), "torch's better layout", least, values))
+    values = {f"{line['layer']} {line['what']}": line["int8_times_own_float32"] for line in convs}
+    goals.append(Goal("convolution, int8", str(BATCH), "own float32", 1, values))
     names = {f"{line['bits']} bits, {'x'.join(map(str, line['shape']))}": line for line in peers}
     ratios = {name: line["ratio_to_fasim"]["APyTypes"] for name, line in names.items()}
     goals.append(Goal("fixed-point product and cast", "", "APyTypes", 20, ratios))

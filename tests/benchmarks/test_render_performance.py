@@ -166,6 +166,7 @@ def test_goals_of_kernels():
         {"type": "int8", "shape": [16, 784, 500], "times_faster_than": {"torch mm": 1.0}},
     ]
     convs = [{"layer": "a", "what": "forward", "times_faster_than": {"channels first": 2.0, "channels last": 1.1}}]
+    convs[0]["int8_times_own_float32"] = 3.0
     peers = [{"bits": 8, "shape": [64, 500, 10], "ratio_to_fasim": {"APyTypes": 30.0}, "every_mac_ratio": 150.0},
              {"bits": 16, "shape": [64, 500, 10], "ratio_to_fasim": {"APyTypes": 25.0}}]  # fmt: skip
     found = {(one.what, one.unit): one for one in goals.kernel_goals(gemms, convs, peers)}
