@@ -27,6 +27,7 @@ from fasim.optimizers import OPTIMIZERS
 from fasim.schedule import Schedule, StepSettings
 from fasim.schedule.settings import CLIPS, HOOKS
 from fasim.state import State, initial_state, set_learning_rate
+from fasim.training import EXECUTED
 
 FLOAT = "float32"
 # enough layers for a rule to show what it does above and below others; widths at which a float GEMM takes over from loops
@@ -179,7 +180,7 @@ def _prepared(case: Case) -> _Prepared | None:
     try:
         network = Network.parse(case.topology, **options)
         settings = StepSettings(batch_size=case.batch, loss=case.loss, **case.settings)
-        step = rules.training_step(network, case.rule, settings, datapath)
+        step = rules.training_step(network, case.rule, settings, datapath, fuse_by=EXECUTED)
         evaluation = rules.evaluation_pass(network, settings, datapath)
         state = initial_state(network, step, 0)
     except ConfigError:

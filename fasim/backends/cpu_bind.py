@@ -10,7 +10,7 @@ import numpy as np
 
 from fasim import kernels
 from fasim.backends.table import Call
-from fasim.schedule import Op, Schedule
+from fasim.schedule import Op, Schedule, Value
 from fasim.schedule.defer import deferred, parameter
 
 Arrays = dict[str, np.ndarray]
@@ -59,3 +59,8 @@ def groups(ops: Sequence[Op], division: Callable[[Op], Division]) -> Iterator[tu
 
     for (by, *_), pairs in groupby(enumerate(ops), key):
         yield by, tuple(op for _, op in pairs)
+
+
+def in_registers(schedule: Schedule, value: Value) -> bool:
+    """Tell whether a value may stay unwritten: a register that one op alone reads; feedback that learns reads some too."""
+    return schedule[value].storage == "register" and sum(value in op.reads for op in schedule.ops) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fasim import kernels, optimizers
-from fasim.backends.cpu_bind import Arrays, Call, Slice
+from fasim.backends.cpu_bind import Arrays, Call, Slice, in_registers
 from fasim.kernels import micro
 from fasim.schedule import Op, Schedule
 from fasim.schedule import ops as kinds
@@ -38,7 +38,7 @@ def fused_update(schedule: Schedule, ops: tuple[Op, ...], arrays: Arrays, part: 
     Gradient descent changes the weights from the registers that hold the gradient; other optimizers read it block by block
     while it is cached. No calls where the ops are not such a pair. The same bits as op by op.
     """
-    if [op.kind for op in ops] != [kinds.GRAD, kinds.UPDATE] or schedule[ops[0].writes[0]].storage != "register":
+    if [op.kind for op in ops] != [kinds.GRAD, kinds.UPDATE] or not in_registers(schedule, ops[0].writes[0]):
         return []
     delta, act = (arrays[value.tensor] for value in ops[0].reads)
     rate = arrays[ops[1].scalars[0].tensor]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fasim import kernels
-from fasim.backends.cpu_bind import Arrays, Call, Slice
+from fasim.backends.cpu_bind import Arrays, Call, Slice, in_registers
 from fasim.backends.cpu_cast import Operands
 from fasim.backends.cpu_tiles import ROWS_AT_ONCE, factors, outer
 from fasim.fixedpoint.options import RandomSource
@@ -34,7 +34,7 @@ def fused(
     gradient, update, *cast = (Operands(schedule, op, arrays, part, step, counters.get(op.site)) for op in ops)
     found, mine = factors(gradient, len(gradient.read[0])), gradient.op.writes[0]
     follows = update.op.reads[1] == mine and all(one.op.reads[0] == update.op.writes[0] for one in cast)
-    if found is None or schedule[mine].storage != "register" or not follows:
+    if found is None or not in_registers(schedule, mine) or not follows:
         return None
     delta, act = gradient.read
     tiled = outer(found, delta[:, part.start : part.stop], act, gradient.out.dtype)

@@ -20,8 +20,8 @@ from tests.reference_cases import OUTPUT, Case
 STEPS, EXAMPLES = 2, 20
 # small enough that no output saturates: the sign of what is then left of an error or a gradient is rounding alone
 RATE = 2.0**-7
-# how much more than one rounding of all parameters the roundings inside a step may do: normalisation of few pixels of nearly
-# the same value enlarges those of its sums 57 times (2c3s2 on maps of 3 x 2), most of which the other term allows
+# how much more than one rounding of all parameters the roundings inside a step may do: normalisation of few pixels of
+# nearly the same value enlarges those of its sums 57 times (2c3s2 on maps of 3 x 2), most of which the other term allows
 CONDITION = 30.0
 # fully connected networks, and maps of 7 x 6 x 2 with one or two convolutions
 DENSE = st.lists(st.integers(2, 6), min_size=2, max_size=4).map(lambda sizes: "-".join(map(str, [7, *sizes])))

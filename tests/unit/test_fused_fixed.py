@@ -10,8 +10,6 @@ import pytest
 
 from fasim import backends, kernels, rules
 from fasim.backends.cpu import CpuProgram
-from fasim.backends.cpu_bind import Slice
-from fasim.backends.observer import Observer
 from fasim.fixedpoint import load_datapath
 from fasim.fixedpoint.trace import Trace
 from fasim.kernels.micro.outer_integer import PORTABLE
@@ -84,11 +82,13 @@ def test_same_as_the_interpreter(rule: str, datapath: str) -> None:
 def test_what_runs_as_one_pass(datapath: str, passes: int) -> None:
     """All three layers, in s16 two by halves; what is watched must be written, so that none does."""
     step = schedule(datapath, 4, "within_layer")
-    program, (state, data) = CpuProgram(step), prepared(step)
-    arguments = data, Slice(0, 4), np.arange(4), np.zeros(1, np.int64), {}, 0
-    found = [call for call, _ in program._calls(program.buffers | state, *arguments)]
+    state, data = prepared(step)
+
+    def calls(**options: bool) -> list[object]:
+        program = CpuProgram(step, **options)
+        return [kernel for kernel, _ in program.bind(state, data, program.parts.body).workers[0].table.calls]
+
+    found, watched = calls(), calls(observe=True)
     assert found.count(kernels.update_weights) == passes
     assert found.count(kernels.update_weights) + found.count(kernels.update_weights_halves) == 3
-    program.observe, program.observers = True, [Observer(step)]
-    watched = [call for call, _ in program._calls(program.buffers | state, *arguments)]
     assert kernels.update_weights not in watched
