@@ -21,6 +21,16 @@ def address(_context, array, like):
     return types.int64(array, like), codegen
 
 
+@intrinsic
+def keep(_context, array):
+    """Do nothing, with an array that must live until here: Numba frees what only an address still leads to."""
+
+    def codegen(context, _builder, _signature, _arguments):
+        return context.get_dummy_value()
+
+    return types.void(array), codegen
+
+
 @njit(inline="always", cache=True)
 def lies_in_rows(array):
     """Tell whether the elements of a row lie side by side; an array without elements has any strides."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from fasim.kernels.compile import kernel
 from fasim.kernels.micro import panels
-from fasim.kernels.micro.arrays import address, lies_in_rows
+from fasim.kernels.micro.arrays import address, keep, lies_in_rows
 from fasim.kernels.micro.fused import fused
 from fasim.kernels.micro.panels import ROWS
 from fasim.kernels.micro.target import TARGET
@@ -78,3 +78,4 @@ def gemm_nt_ascending_float32(a, b, bias, out):
             _panels(right + j * b.strides[0], b.strides[0], 4, turned, _STEP, sums, _STEP, here, count, terms)
             place, offset = to + n * out.strides[0] + 4 * j, offsets + 4 * j if bias.size != 0 else 0
             turn(sums, _STEP, place, out.strides[0], here, count, offset)
+    keep(memory)

@@ -12,7 +12,7 @@ from numba import njit
 
 from fasim.kernels.compile import kernel
 from fasim.kernels.micro import portable, tiles
-from fasim.kernels.micro.arrays import address, lies_in_rows
+from fasim.kernels.micro.arrays import address, keep, lies_in_rows
 from fasim.kernels.micro.target import TARGET
 
 _PORTABLE = TARGET == "portable"
@@ -96,6 +96,8 @@ def gemm_nt_int16(a, b, out):
         longer_a, longer_b = lengthen(a), lengthen(b)
         left, right = address(longer_a, np.int16(0)), address(longer_b, np.int16(0))
         _cover_int16(left, longer_a.strides[0], right, longer_b.strides[0], to, out.strides[0], *out.shape, _SHORTEST)
+        keep(longer_a)
+        keep(longer_b)
     else:
         _cover_int16(left, a.strides[0], right, b.strides[0], to, out.strides[0], *out.shape, a.shape[1])
 
@@ -125,6 +127,8 @@ def gemm_nt_int8(a, b, out):
         longer_a, longer_b = lengthen(a), lengthen(b)
         left, right = address(longer_a, np.int8(0)), address(longer_b, np.int8(0))
         _cover_int8(left, longer_a.strides[0], right, longer_b.strides[0], to, out.strides[0], *out.shape, _SHORTEST)
+        keep(longer_a)
+        keep(longer_b)
     else:
         _cover_int8(left, a.strides[0], right, b.strides[0], to, out.strides[0], *out.shape, a.shape[1])
 
@@ -154,5 +158,7 @@ def gemm_nt_uint8(a, b, out):
         longer_a, longer_b = lengthen(a), lengthen(b)
         left, right = address(longer_a, np.uint8(0)), address(longer_b, np.int8(0))
         _cover_uint8(left, longer_a.strides[0], right, longer_b.strides[0], to, out.strides[0], *out.shape, _SHORTEST)
+        keep(longer_a)
+        keep(longer_b)
     else:
         _cover_uint8(left, a.strides[0], right, b.strides[0], to, out.strides[0], *out.shape, a.shape[1])

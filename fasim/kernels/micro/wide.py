@@ -10,7 +10,7 @@ from numba import njit
 
 from fasim.kernels.compile import kernel
 from fasim.kernels.micro import portable, tiles
-from fasim.kernels.micro.arrays import address
+from fasim.kernels.micro.arrays import address, keep
 from fasim.kernels.micro.blocks import BLOCK_BYTES, block_length
 from fasim.kernels.micro.dot_wide import wide_tile
 from fasim.kernels.micro.gemm import check, lengthen
@@ -76,6 +76,14 @@ def cover_split(a, a_step, b, b_step, out, out_step, rows, columns, terms):
     )  # fmt: skip
 
 
+@njit(inline="always", cache=True)
+def _cover_wide(split, left, left_step, right, right_step, to, out, terms):
+    if split:
+        cover_split(left, left_step, right, right_step, to, out.strides[0], *out.shape, terms)
+    else:
+        cover_bounded(left, left_step, right, right_step, to, out.strides[0], *out.shape, terms)
+
+
 @kernel
 def gemm_nt_int16_wide(a, b, split, out):
     """Multiply matrices of int16 along their rows, exactly for any K.
@@ -98,12 +106,11 @@ def gemm_nt_int16_wide(a, b, split, out):
     if _PORTABLE:
         _portable_wide(a, b, out)
         return
-    left_step, right_step, terms = a.strides[0], b.strides[0], a.shape[1]
     if _LENGTHENS and a.shape[1] < _SHORTEST:
         longer_a, longer_b = lengthen(a), lengthen(b)
         left, right = address(longer_a, np.int16(0)), address(longer_b, np.int16(0))
-        left_step, right_step, terms = longer_a.strides[0], longer_b.strides[0], np.int64(_SHORTEST)
-    if split:
-        cover_split(left, left_step, right, right_step, to, out.strides[0], *out.shape, terms)
+        _cover_wide(split, left, longer_a.strides[0], right, longer_b.strides[0], to, out, np.int64(_SHORTEST))
+        keep(longer_a)
+        keep(longer_b)
     else:
-        cover_bounded(left, left_step, right, right_step, to, out.strides[0], *out.shape, terms)
+        _cover_wide(split, left, a.strides[0], right, b.strides[0], to, out, a.shape[1])
