@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from fasim import kernels
 from fasim.backends import Samples, chunks, workers
-from fasim.backends.cpu_bind import Division, Slice, groups
+from fasim.backends.cpu_bind import Division, Slice, groups, joined
 from fasim.backends.cpu_fixed import bind_fixed
 from fasim.backends.cpu_float import bind_float
 from fasim.backends.observer import Observer, collect
@@ -185,7 +185,9 @@ class CpuProgram:
         if any(deferred(op) for op in part.ops):
             calls.append((kernels.add_exponent, (-1, 1, step, before_this)))
         before = "rows"
-        for division, ops in groups(part.ops, self._division):
+        pieces = groups(part.ops, self._division)
+        # what is observed is written op by op; in fixed point a cast stands between the sums and what is read of them
+        for division, ops in pieces if self.fixed or self.observe else joined(pieces, self.schedule):
             if self.workers > 1 and (division.by != before or division.by == "whole"):
                 calls.append(meet)
             before = division.by

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ import numpy as np
 from fasim import kernels
 from fasim.backends.table import Call
 from fasim.schedule import Op, Schedule, Value
+from fasim.schedule import ops as kinds
 from fasim.schedule.defer import deferred, parameter
 
 Arrays = dict[str, np.ndarray]
@@ -47,7 +48,10 @@ class Division(NamedTuple):
     """How many there are; 0 for rows."""
 
 
-def groups(ops: Sequence[Op], division: Callable[[Op], Division]) -> Iterator[tuple[Division, tuple[Op, ...]]]:
+Piece = tuple[Division, tuple[Op, ...]]
+
+
+def groups(ops: Sequence[Op], division: Callable[[Op], Division]) -> Iterator[Piece]:
     """Yield ops that run as one pass, see :mod:`fasim.schedule.fuse`, and what the threads divide among them.
 
     An op of no group comes alone. A group ends where the division changes, and deferred updates come one by one.
@@ -59,6 +63,32 @@ def groups(ops: Sequence[Op], division: Callable[[Op], Division]) -> Iterator[tu
 
     for (by, *_), pairs in groupby(enumerate(ops), key):
         yield by, tuple(op for _, op in pairs)
+
+
+def joined(pieces: Iterable[Piece], schedule: Schedule) -> Iterator[Piece]:
+    """Yield the same, with a dense layer's deferred update and its forward pass as one piece by units.
+
+    The update of the weights, whose gradient nobody else reads, moves behind the other updates of its layer to get there.
+    """
+    waiting: Piece | None = None
+    for piece in pieces:
+        ops = piece[1]
+        chain = [op.kind for op in ops] == [kinds.GRAD, kinds.UPDATE] and in_registers(schedule, ops[0].writes[0])
+        if waiting is None and chain and deferred(ops[0]) and parameter(ops[0]).startswith("weight."):
+            waiting = piece
+        elif waiting is None or (ops[0].group == waiting[1][0].group and deferred(ops[0])):
+            yield piece
+        else:
+            if ops[0].kind == kinds.DENSE and ops[0].group == waiting[1][0].group:
+                yield waiting[0], (*waiting[1], ops[0])
+                if ops[1:]:
+                    yield piece[0], ops[1:]
+            else:
+                yield waiting
+                yield piece
+            waiting = None
+    if waiting is not None:
+        yield waiting
 
 
 def in_registers(schedule: Schedule, value: Value) -> bool:

@@ -17,7 +17,10 @@ from fasim.errors import ScheduleError
 from fasim.kernels.micro.ascending import WORTHWHILE
 from fasim.schedule import Op, Schedule, Value
 from fasim.schedule import ops as kinds
+from fasim.schedule.defer import deferred
 
+# Weights that are updated and used before the next ones: a part of the second-level cache
+BLOCK_BYTES = 512 * 1024
 # PyTorch's defaults
 NORM_MOMENTUM, NORM_EPS = 0.1, 1e-5
 
@@ -48,6 +51,8 @@ class FloatBinding:
         counters: dict[str, np.ndarray],
     ) -> list[Call]:
         """Return the calls of ops that run as one pass."""
+        if len(ops) == 3 and ops[-1].kind == kinds.DENSE and deferred(ops[0]):
+            return _updated_forward(schedule, ops, arrays, part, step)
         fused = fused_update(schedule, ops, arrays, part, step)
         return fused or [call for op in ops for call in self.op(schedule, op, arrays, part, step, counters.get(op.site))]
 
@@ -120,10 +125,26 @@ def _plain(kernel: Callable[..., Any], *names: str) -> Bind:
     return lambda op, o: (kernel, (*o.read, *(np.float32(op.attrs[name]) for name in names), o.out))
 
 
-def _dense(op: Op, o: _Operands) -> Call:
-    # chosen by the whole batch, for the orders of additions differ
-    batch = o.schedule.batch_size >= WORTHWHILE
-    return kernels.dense_forward_batch if batch else kernels.dense_forward, (*o.read, o.out)
+def _dense(op: Op, o: _Operands) -> Call:  # noqa: ARG001
+    return _dense_kernel(o.schedule), (*o.read, o.out)
+
+
+def _dense_kernel(schedule: Schedule) -> Callable[..., Any]:
+    """Return what a forward pass is multiplied by; chosen by the whole batch, for the orders of additions differ."""
+    return kernels.dense_forward_batch if schedule.batch_size >= WORTHWHILE else kernels.dense_forward
+
+
+def _updated_forward(schedule: Schedule, ops: tuple[Op, ...], arrays: Arrays, part: Slice, step: np.ndarray) -> list[Call]:
+    """Bind GRAD, UPDATE and DENSE of a layer: a block of units is updated, then used while it is in the cache."""
+    act, weight, bias = (arrays[value.tensor] for value in ops[2].reads)
+    out, kernel = arrays[ops[2].writes[0].tensor], _dense_kernel(schedule)
+    rows = max(BLOCK_BYTES // (4 * weight.shape[1]), 1)
+    calls: list[Call] = []
+    for first in range(part.start, part.stop, rows):
+        block = Slice(first, min(first + rows, part.stop))
+        calls += fused_update(schedule, ops[:2], arrays, block, step)
+        calls.append((kernel, (act, block.of(weight), block.of(bias), out[:, block.start : block.stop])))
+    return calls
 
 
 def _conv(op: Op, o: _Operands) -> Call:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fasim import backends
-from fasim.backends import Samples
+from fasim.backends import Samples, cpu_float
+from fasim.backends.cpu import CpuProgram
 from fasim.energy import OPERATIONS, count
 from fasim.errors import ConfigError
 from fasim.fixedpoint import load_datapath
@@ -147,6 +148,26 @@ def test_normalised_layers_can_wait_too():
     network = Network.parse("12-9x7-4", batch_norm=True)
     first, other = (run(network, "dfa", how, 3, "cpu", 4) for how in ("none", "deferred"))
     assert_same(first, other)
+
+
+@pytest.mark.parametrize("n", [1, 3, 33])
+@pytest.mark.parametrize("rule", ["bp", "dfa", "kp"])
+def test_a_layer_is_updated_and_used_block_by_block(rule, n, monkeypatch):
+    """Two units at a time, so that the last block is smaller; feedback that learns reads the gradient: op by op then."""
+    monkeypatch.setattr(cpu_float, "BLOCK_BYTES", 2 * 4 * 12)
+    first = run(SMALL, rule, "none", 3, "cpu", n)
+    for threads in (1, 2):
+        assert_same(first, run(SMALL, rule, "deferred", 3, "cpu", n, threads=threads))
+    schedule = step(SMALL, rule, "deferred", n)
+    program = CpuProgram(schedule)
+    data = Samples(np.zeros((n, 12), np.uint8), np.zeros(n, np.int64))
+    state = initial_state(SMALL, schedule, 5)
+    set_learning_rate(state, schedule, 0.5)
+    calls = program.bind(state, data, program.parts.body[:1]).workers[0].table.calls
+    shapes = [arguments[1].shape for kernel, arguments in calls if kernel.__name__.startswith("dense_forward")]
+    above = [(7, 7)] if rule == "kp" else [(3, 7), (3, 7), (1, 7)]  # the first layer has no feedback
+    expected = [*[(2, 12)] * 3, (1, 12), *above]
+    assert shapes[: len(expected)] == expected
 
 
 def test_unknown_fusion_is_refused():
