@@ -21,8 +21,9 @@ from tests.reference_cases import OUTPUT, Case
 STEPS, EXAMPLES = 2, 20
 # small enough that no output saturates: the sign of what is then left of an error or a gradient is rounding alone
 RATE = 2.0**-7
-# how much more than one rounding of all parameters and inputs the roundings inside a step may do
-CONDITION = 10.0
+# how much more than one rounding of all parameters and inputs the roundings inside a step may do: tanh and sigmoid, by
+# arithmetic alone, err by up to five units of the last place, and normalisation of few samples enlarges that (seen: 16)
+CONDITION = 30.0
 # fully connected networks, and maps of 7 x 6 x 2 with one or two convolutions
 DENSE = st.lists(st.integers(2, 6), min_size=2, max_size=4).map(lambda sizes: "-".join(map(str, [7, *sizes])))
 CONV = st.builds(
