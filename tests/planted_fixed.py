@@ -311,9 +311,9 @@ MUTANTS = (
     ),
     Mutant(
         "mistake 9: the bin of 0 is twice as wide",
-        BLOCKS,
-        "values[i] = shift_round(raw[i], shift, TRN, 0)",
-        "values[i] = table_round(raw[i], shift, TABLES[5])",
+        CASTS,
+        "whole = b.ashr(x, self.shift)",
+        "whole = b.sdiv(x, b.shl(one, self.shift))",
         f"{TEN}_mistake_9_the_address_is_clamped_and_all_bins_are_equally_wide",
     ),
     Mutant(
