@@ -9,9 +9,7 @@ are absent are named in the line.
 from __future__ import annotations
 
 import os
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,12 +21,14 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "APYTYPES_THREAD_COUNT")
 import numpy as np  # noqa: E402
 from apytypes import APyFixedArray, OverflowMode, QuantizationMode  # noqa: E402
 from result_lines import append, provenance  # noqa: E402
+from turns import Loop, clock_of, in_turns  # noqa: E402
 
 from fasim.fixedpoint import Cast, Fixed, matmul  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results" / "peers_fixed.jsonl"
 SHAPES = ((128, 784, 500), (64, 500, 10), (1, 784, 500))
-ROUNDS = 15
+# a turn is one call at least: what takes microseconds would else find its operands evicted by what takes milliseconds
+ROUNDS, TURN_S = 9, 0.01
 INT_BITS = 6
 SAME = "fasim"
 EVERY_MAC, EVERY_MAC_PEER = "fasim, SAT at every MAC", "APyTypes, SAT at every MAC"
@@ -198,13 +198,9 @@ def main() -> int:
     for bits in (8, 16):
         for shape in SHAPES:
             found, equal = engines(drawn(bits, shape))
-            timed: dict[str, list[float]] = {}
-            for _ in range(ROUNDS):
-                for name, engine in found.items():
-                    started = time.perf_counter()
-                    engine()
-                    timed.setdefault(name, []).append(time.perf_counter() - started)
-            medians = {name: statistics.median(times) for name, times in timed.items()}
+            loops = {name: Loop(engine) for name, engine in found.items()}
+            times = in_turns(loops, ROUNDS, dict.fromkeys(loops, TURN_S), clock_of(1))
+            medians = {name: one.median for name, one in times.items()}
             line: dict[str, Any] = {
                 "bits": bits,
                 "shape": shape,
