@@ -131,7 +131,9 @@ def _grid(found: list[Line], text: Callable[[Line], str], first: dict[str, str] 
     rows = ["| network | batch | " + " | ".join(rules) + " |", "|---" * (len(rules) + 2) + "|"]
     if first:
         rows.append("| MNIST test error % (float32) | | " + " | ".join(first.get(rule, "-") for rule in rules) + " |")
-    for (net, batch), by_rule in cells.items():
+    nets = list(dict.fromkeys(net for net, _ in cells))
+    for net, batch in sorted(cells, key=lambda place: (nets.index(place[0]), place[1])):
+        by_rule = cells[net, batch]
         rows.append(f"| {net} | {batch} | " + " | ".join(by_rule.get(rule, "-") for rule in rules) + " |")
     return rows
 

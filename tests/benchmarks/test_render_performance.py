@@ -88,15 +88,15 @@ def test_a_table_has_a_row_a_network_and_a_column_a_rule(results):
     assert render_performance.format_table("float32") == [
         "| network | batch | bp | dfa |",
         "|---|---|---|---|",
-        "| 784-500-10 | 64 | 12,345, 2.50 M, 3.25 E, 90 % p | 12,345, 2.50 M, 3.25 E, 50 % m |",
         "| 784-500-10 | 1 | - | 12,345, 2.50 M, 3.25 E, 90 % p |",
+        "| 784-500-10 | 64 | 12,345, 2.50 M, 3.25 E, 90 % p | 12,345, 2.50 M, 3.25 E, 50 % m |",
     ]
     assert render_performance.format_table("s8")[2:] == [
         "| MNIST test error % (float32) | | 3.59 (3.53) |",
         "| 784-500-10 | 64 | 12,345, 2.50 M, 3.25 E, 1.88 f, 90 % p |",
     ]
     assert render_performance.threads_table("float32")[2:] == ["| 784-500-10 | 64 | 12,345, 1.75 own, 2.50 M, 3.25 E |"]
-    assert render_performance.peer_table()[2].endswith("| M 5,000 (80 GFLOP/s), E 4,000 | M 5,000 (80 GFLOP/s), E 4,000 |")
+    assert render_performance.peer_table()[3].endswith("| M 5,000 (80 GFLOP/s), E 4,000 | M 5,000 (80 GFLOP/s), E 4,000 |")
 
 
 def test_the_last_line_of_a_cell_holds_and_machines_stay_apart(results):
