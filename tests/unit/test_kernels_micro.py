@@ -191,7 +191,8 @@ def test_inside_a_compiled_function_and_once_for_all_sizes(name: str) -> None:
     a, b = drawn(name, 5, 9, 40)
     assert bits(inside(getattr(micro, name)), a, b) == bits(getattr(micro, name), a, b)
     if micro.TARGET != "portable":
-        assert len(getattr(tiles, name.replace("gemm_nt", "cover")).signatures) == 1
+        # none where the product itself comes from the cache, with the tiles in it
+        assert len(getattr(tiles, name.replace("gemm_nt", "cover")).signatures) <= 1
 
 
 @pytest.mark.parametrize(("terms", "length"), [(2100, 704), (2048, 1024), (1025, 528), (1024, 1024)])
