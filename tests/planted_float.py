@@ -99,6 +99,20 @@ MUTANTS = (
         _statement(SPARSE, "project_ell"),
     ),
     Mutant(
+        "a row of weights is multiplied before it is updated",
+        "fasim/kernels/micro/rows.py",
+        "v.fused(b, new[j * parts + part], act, weight)",
+        "v.fused(b, new[j * parts + part], act, b.fadd(weight, b.fmul(self.rate[0], gradient)))",
+        "tests/unit/test_micro_rows.py::test_every_remainder_in_the_stated_order",
+    ),
+    Mutant(
+        "the update of a row of weights forgets that a product of 0 has no sign",
+        "fasim/kernels/micro/rows.py",
+        "gradient = v.fused(b, v.zero(self.kind.sums), delta, factor)",
+        "gradient = b.fmul(delta, factor)",
+        "tests/unit/test_micro_rows.py::test_every_remainder_in_the_stated_order",
+    ),
+    Mutant(
         "decoupled decay goes with the learning rate",
         "fasim/kernels/optimize.py",
         "        return np.float32(0), decay\n",

@@ -135,9 +135,18 @@ def _dense_kernel(schedule: Schedule) -> Callable[..., Any]:
 
 
 def _updated_forward(schedule: Schedule, ops: tuple[Op, ...], arrays: Arrays, part: Slice, step: np.ndarray) -> list[Call]:
-    """Bind GRAD, UPDATE and DENSE of a layer: a block of units is updated, then used while it is in the cache."""
+    """Bind GRAD, UPDATE and DENSE of a layer: a block of units is updated, then used while it is in the cache.
+
+    Of a single sample, vectors of weights are updated and used while they are in registers.
+    """
     act, weight, bias = (arrays[value.tensor] for value in ops[2].reads)
     out, kernel = arrays[ops[2].writes[0].tensor], _dense_kernel(schedule)
+    attrs = ops[1].attrs
+    if len(act) == 1 and attrs["optimizer"] == "sgd" and not attrs.get("decay"):
+        delta, before = (arrays[value.tensor] for value in ops[0].reads)
+        units = slice(part.start, part.stop)
+        gradient = delta[:, units], before, weight[units], arrays[ops[1].scalars[0].tensor]
+        return [(kernels.dense_forward_updated, (*gradient, act, bias[units], out[:, units]))]
     rows = max(BLOCK_BYTES // (4 * weight.shape[1]), 1)
     calls: list[Call] = []
     for first in range(part.start, part.stop, rows):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fasim.kernels.compile import kernel
-from fasim.kernels.micro import gemm_nn_float32, gemm_nt_ascending_float32, gemm_nt_float32, gemm_tn_float32
+from fasim.kernels.micro import gemm_nn_float32, gemm_nt_ascending_float32, gemm_nt_float32, gemm_tn_float32, sgd_nt_float32
 
 
 @kernel
@@ -73,6 +73,29 @@ def dense_forward(act, weight, bias, out):
     for n in range(out.shape[0]):
         for j in range(out.shape[1]):
             out[n, j] += bias[j]
+
+
+@kernel
+def dense_forward_updated(delta, before, weight, rate, act, bias, out):
+    """Update a dense layer's weights by the gradient of one sample, and form the pre-activations of the next.
+
+    ``weight[j, i] -= rate * (delta[0, j] * before[0, i])``, then ``out[0, j] = sum_i act[0, i] * weight[j, i] + bias[j]``
+
+    Parameters
+    ----------
+    delta : float32[1, J]
+    before : float32[1, I]  what the layer read when `delta` arose
+    weight : float32[J, I]  updated
+    rate : float64[1]
+    act : float32[1, I]     what it reads now
+    bias : float32[J]
+    out : float32[1, J]     written; may not overlap an input
+
+    Cost: 2 J I multiply-accumulates, each weight read and written once. The bits of gradient, update and `dense_forward`.
+    """
+    sgd_nt_float32(delta, before, weight, rate, act, out)
+    for j in range(out.shape[1]):
+        out[0, j] += bias[j]
 
 
 @kernel

@@ -150,7 +150,22 @@ def test_normalised_layers_can_wait_too():
     assert_same(first, other)
 
 
-@pytest.mark.parametrize("n", [1, 3, 33])
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("settings", [{}, {"weight_decay": 0.01}, {"optimizer": "momentum"}], ids=str)
+@pytest.mark.parametrize("rule", ["bp", "dfa", "kp"])
+def test_weights_of_one_sample_are_updated_and_used_in_registers(rule, settings, threads):
+    """By gradient descent without decay; feedback that learns reads the gradient: op by op then."""
+    first, other = (run(SMALL, rule, how, 3, "cpu", 1, threads=threads, **settings) for how in ("none", "deferred"))
+    assert_same(first, other)
+    program = CpuProgram(other[0])
+    data = Samples(np.zeros((1, 12), np.uint8), np.zeros(1, np.int64))
+    calls = program.bind(other[1], data, program.parts.body[:1]).workers[0].table.calls
+    shapes = [arguments[2].shape for kernel, arguments in calls if kernel.__name__ == "dense_forward_updated"]
+    above = [] if rule == "kp" else [*[(7, 7)] * 8, (4, 7)]  # the first layer has no feedback
+    assert shapes == ([] if settings else [(7, 12), *above])
+
+
+@pytest.mark.parametrize("n", [3, 33])
 @pytest.mark.parametrize("rule", ["bp", "dfa", "kp"])
 def test_a_layer_is_updated_and_used_block_by_block(rule, n, monkeypatch):
     """Two units at a time, so that the last block is smaller; feedback that learns reads the gradient: op by op then."""

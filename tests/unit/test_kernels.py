@@ -77,6 +77,10 @@ CASES: dict[str, tuple[tuple[Any, ...], dict[int, Any]]] = {
     "load_labels": ((LABELS, ORDER, new(np.int64, N)), {2: LABEL}),
     "dense_forward": ((X, W, B, new(F32, N, J)), {3: X @ W.T + B}),
     "dense_forward_batch": ((X, W, B, new(F32, N, J)), {3: X @ W.T + B}),
+    "dense_forward_updated": (
+        (A[:1], X[:1], W, RATE, X[1:2], B, new(F32, 1, J)),
+        {2: W - 0.25 * A[:1].T @ X[:1], 6: X[1:2] @ (W - 0.25 * A[:1].T @ X[:1]).T + B},
+    ),
     "project_error": ((SIGNAL, MATRIX, F32(0.3), new(F32, N, J)), {3: 0.3 * SIGNAL @ MATRIX}),
     "project_up": ((X, W, F32(0.3), new(F32, N, J)), {3: 0.3 * X @ W.T}),
     "project_target": ((LABEL, MATRIX, F32(0.3), new(F32, N, J)), {3: 0.3 * MATRIX[LABEL]}),

@@ -14,6 +14,7 @@ from fasim.kernels.micro.ascending import gemm_nt_ascending_float32
 from fasim.kernels.micro.gemm import gemm_nt_float32, gemm_nt_int8, gemm_nt_int16, gemm_nt_uint8
 from fasim.kernels.micro.outer import gemm_nn_float32, gemm_tn_float32, sgd_tn_float32
 from fasim.kernels.micro.outer_integer import outer_sums
+from fasim.kernels.micro.rows import sgd_nt_float32
 from fasim.kernels.micro.target import FUSED, TARGET
 from fasim.kernels.micro.wide import gemm_nt_int16_wide
 
@@ -29,5 +30,6 @@ __all__ = [
     "gemm_nt_uint8",
     "gemm_tn_float32",
     "outer_sums",
+    "sgd_nt_float32",
     "sgd_tn_float32",
 ]
