@@ -15,6 +15,7 @@ from fasim.backends.reference import ReferenceProgram
 from fasim.doctor import cpu_model
 from fasim.fixedpoint import load_datapath
 from fasim.kernels import micro
+from fasim.memory import aligned_copy
 from fasim.network import Network
 from fasim.rules import training_step
 from fasim.schedule import FUSIONS, Schedule, StepSettings
@@ -138,8 +139,8 @@ def fresh_state(network: Network, schedule: Schedule) -> State:
 
 
 def copied(state: State) -> State:
-    """Return a state of its own arrays."""
-    return {name: array.copy() for name, array in state.items()}
+    """Return a state of its own arrays, aligned as fasim's own are: one that is not takes 8 % longer at batch 1."""
+    return {name: aligned_copy(array) for name, array in state.items()}
 
 
 def programs(cell: Cell, data: Samples, order: np.ndarray, threads: int) -> dict[str, Fasim]:

@@ -221,6 +221,12 @@ def test_a_wrong_program_is_refused(name, monkeypatch):
         prove(program)
 
 
+def test_what_is_timed_lies_as_in_a_training():
+    cell = cases.Cell(NET, 4, "dfa", "float32", 1, "none", "", "")
+    program = cases.Fasim(cell, *cases.samples_of(cases.Network.parse(NET), 64), 1, "none")
+    assert not any(array.ctypes.data % 64 for array in program.state.values())
+
+
 def test_a_program_that_does_not_move_proves_nothing(monkeypatch):
     cell = cases.Cell(NET, 4, "dfa", "float32", 1, "none", "", "")
     program = cases.Fasim(cell, *cases.samples_of(cases.Network.parse(NET), 64), 1, "none")
