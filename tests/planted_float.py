@@ -99,6 +99,13 @@ MUTANTS = (
         _statement(SPARSE, "project_ell"),
     ),
     Mutant(
+        "the product of one row forgets all terms but the last few",
+        "fasim/kernels/micro/one_row.py",
+        "np.int64(k == 0)",
+        "np.int64(1)",
+        "tests/unit/test_micro_outer.py::test_one_row_in_the_stated_order",
+    ),
+    Mutant(
         "a row of weights is multiplied before it is updated",
         "fasim/kernels/micro/rows.py",
         "v.fused(b, new[j * parts + part], act, weight)",

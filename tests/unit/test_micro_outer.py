@@ -73,6 +73,16 @@ def test_both_layouts_of_a_are_the_same_product() -> None:
             np.testing.assert_array_equal(out, product_of(a, b))
 
 
+def test_one_row_in_the_stated_order() -> None:
+    """Which is not multiplied by panels: numbers of terms and columns that leave a rest, steps between the terms."""
+    for columns, terms in product((*COLUMNS, 240, 1000), (*TERMS, 3, 7, 8, 9, 16, 240)):
+        a, b = drawn(terms, 3, columns)
+        for row in (0, 2):
+            out = new(np.float32, 1, columns)
+            micro.gemm_nn_float32(a.T[row : row + 1], b, out)
+            assert_stated(out, a[:, row : row + 1], b)
+
+
 @pytest.mark.parametrize("shape", [(0, 3, 4), (5, 0, 4), (5, 3, 0), (0, 0, 0)])
 def test_nothing_to_add(shape: tuple[int, int, int]) -> None:
     a, b = drawn(*shape)

@@ -12,14 +12,14 @@ import numpy as np
 from numba import njit
 
 from fasim.kernels.compile import kernel
-from fasim.kernels.micro import panels, portable
+from fasim.kernels.micro import one_row, panels, portable
 from fasim.kernels.micro.arrays import address, lies_in_rows
 from fasim.kernels.micro.target import TARGET
 from fasim.kernels.optimize import factors, sgd
 
 _PORTABLE = TARGET == "portable"
 _panels, _descent = panels.panels_float32, panels.panels_descent
-_portable = portable.add_outer_float32
+_one_row, _portable = one_row.one_row_float32, portable.add_outer_float32
 
 
 @njit(inline="always", cache=True)
@@ -75,6 +75,8 @@ def gemm_nn_float32(a, b, out):
     _check(a.shape[0], a.shape[1], b, out)
     if _PORTABLE:
         _portable(a, False, b, out)
+    elif out.shape[0] == 1:
+        _one_row(left, a.strides[1], right, b.strides[0], to, out.shape[1], b.shape[0])
     else:
         _panels(left, a.strides[0], a.strides[1], right, b.strides[0], to, out.strides[0], *out.shape, b.shape[0])
 
