@@ -270,4 +270,11 @@ MUTANTS = (
         'b.icmp_signed("<=", v.constant(g), rows)',
         "tests/unit/test_kernels_integer_maps.py::test_kernel_is_its_statement[conv_weight_gradient_fixed-int8-int32]",
     ),
+    Mutant(
+        "a product of a batch forgets that the last units share a tile with units before them",
+        "fasim/kernels/micro/turned.py",
+        "first + min(j, here - each)",
+        "first + j",
+        "tests/unit/test_micro_turned.py::test_every_remainder[gemm_nt_int8]",
+    ),
 )

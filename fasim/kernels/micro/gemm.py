@@ -11,8 +11,9 @@ import numpy as np
 from numba import njit
 
 from fasim.kernels.compile import kernel
-from fasim.kernels.micro import portable, tiles
+from fasim.kernels.micro import portable, tiles, turned
 from fasim.kernels.micro.arrays import address, keep, lies_in_rows
+from fasim.kernels.micro.kinds import INT16, VNNI
 from fasim.kernels.micro.target import TARGET
 
 _PORTABLE = TARGET == "portable"
@@ -20,6 +21,8 @@ _SHORTEST = tiles.SHORTEST
 _LENGTHENS = _SHORTEST > 0
 _cover_float32, _cover_int16 = tiles.cover_float32, tiles.cover_int16
 _cover_int8, _cover_uint8 = tiles.cover_int8, tiles.cover_uint8
+_turned_int16, _turned_int8, _turned_uint8 = turned.turned_int16, turned.turned_int8, turned.turned_uint8
+_VNNI, _LANES = VNNI, INT16.sums.count
 _portable_float32, _portable_integer = portable.gemm_float32, portable.gemm_integer
 
 
@@ -30,6 +33,12 @@ def check(a, b, out):
         raise ValueError("gemm_nt: needs shapes (N, K), (J, K) and (N, J)")
     if not (lies_in_rows(a) and lies_in_rows(b) and lies_in_rows(out)):
         raise ValueError("gemm_nt: needs rows whose elements lie side by side; copy by numpy.ascontiguousarray")
+
+
+@njit(inline="always", cache=True)
+def worthwhile(rows):
+    """Tell whether so many rows of integers are faster in broadcast tiles: most lanes then hold one."""
+    return rows >= _LANES and 4 * rows >= 3 * ((rows + _LANES - 1) // _LANES * _LANES)
 
 
 @njit(inline="always", cache=True)
@@ -92,6 +101,8 @@ def gemm_nt_int16(a, b, out):
     check(a, b, out)
     if _PORTABLE:
         _portable_integer(a, b, out)
+    elif worthwhile(len(a)):
+        _turned_int16(left, a.strides[0], right, b.strides[0], to, out.strides[0], *out.shape, a.shape[1])
     elif _LENGTHENS and a.shape[1] < _SHORTEST:
         longer_a, longer_b = lengthen(a), lengthen(b)
         left, right = address(longer_a, np.int16(0)), address(longer_b, np.int16(0))
@@ -123,6 +134,8 @@ def gemm_nt_int8(a, b, out):
     check(a, b, out)
     if _PORTABLE:
         _portable_integer(a, b, out)
+    elif _VNNI and worthwhile(len(a)):
+        _turned_int8(left, a.strides[0], right, b.strides[0], to, out.strides[0], *out.shape, a.shape[1])
     elif _LENGTHENS and a.shape[1] < _SHORTEST:
         longer_a, longer_b = lengthen(a), lengthen(b)
         left, right = address(longer_a, np.int8(0)), address(longer_b, np.int8(0))
@@ -154,6 +167,8 @@ def gemm_nt_uint8(a, b, out):
     check(a, b, out)
     if _PORTABLE:
         _portable_integer(a, b, out)
+    elif _VNNI and worthwhile(len(a)):
+        _turned_uint8(left, a.strides[0], right, b.strides[0], to, out.strides[0], *out.shape, a.shape[1])
     elif _LENGTHENS and a.shape[1] < _SHORTEST:
         longer_a, longer_b = lengthen(a), lengthen(b)
         left, right = address(longer_a, np.uint8(0)), address(longer_b, np.int8(0))

@@ -1,7 +1,8 @@
-"""Transposition of float32 matrices, a square of vectors at a time."""
+"""Transposition of matrices of four-byte numbers, a square of vectors at a time, and what is done with them on the way."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir  # type: ignore[import-untyped]
@@ -12,8 +13,9 @@ from fasim.kernels.compile import kernel
 from fasim.kernels.micro import vectors as v
 from fasim.kernels.micro.kinds import FLOAT32
 
-_VECTOR = FLOAT32.sums
-_SIDE = _VECTOR.count
+_SIDE = FLOAT32.sums.count
+_FLOATS, _WORDS = v.vector(v.F32, _SIDE), v.vector(v.I32, _SIDE)
+Change = Callable[[v.Value], v.Value]
 
 
 def _turned(b: v.Builder, rows: list[v.Value]) -> list[v.Value]:
@@ -28,17 +30,40 @@ def _turned(b: v.Builder, rows: list[v.Value]) -> list[v.Value]:
     return rows
 
 
-def _square(*, whole: bool) -> Any:  # noqa: ANN401 - Numba has no public type
-    """Return ``square(source, step, target, target_step, rows, columns, bias)`` of addresses, of one square.
+def _vector_at(b: v.Builder, address: v.Value, rows: v.Value, kind: ir.VectorType) -> v.Value:
+    """Return the vector of a number for each row at an address, zeros where that is 0."""
+    given = v.splat(b, b.icmp_signed("!=", address, v.constant(0)), _SIDE)
+    return v.load_masked(b, address, kind, b.and_(v.first_lanes(b, rows, _SIDE), given))
 
-    Beyond `rows` and `columns` nothing is read or written, unless the square is `whole`. Where `bias` is not 0, the vector
-    at that address is added to each row that is written.
+
+def _plus_bias(b: v.Builder, bias: v.Value, rows: v.Value) -> Change:
+    added = _vector_at(b, bias, rows, _FLOATS)
+    # -0 + 0 is 0: without a bias nothing is added
+    adds = b.icmp_signed("!=", bias, v.constant(0))
+    return lambda value: b.select(adds, b.fadd(value, added), value)
+
+
+def _less_offsets(b: v.Builder, offsets: v.Value, rows: v.Value) -> Change:
+    taken = _vector_at(b, offsets, rows, _WORDS)
+    return lambda value: b.sub(value, taken)
+
+
+def _flipped(b: v.Builder, flip: v.Value, rows: v.Value) -> Change:  # noqa: ARG001
+    bits = v.splat(b, b.trunc(flip, v.I32), _SIDE)
+    return lambda value: b.xor(value, bits)
+
+
+def _square(kind: ir.VectorType, change: Callable[[v.Builder, v.Value, v.Value], Change], *, whole: bool) -> Any:  # noqa: ANN401
+    """Return ``square(source, step, target, target_step, rows, columns, given)`` of addresses, of one square.
+
+    Beyond `rows` and `columns` nothing is read or written, unless the square is `whole`. What is written is changed, as
+    `given` says.
     """
 
     @intrinsic
-    def square(_context, source, step, target, target_step, rows, columns, bias):
+    def square(_context, source, step, target, target_step, rows, columns, given):
         def codegen(context, b, _signature, arguments):
-            source, step, target, target_step, rows, columns, bias = arguments
+            source, step, target, target_step, rows, columns, given = arguments
             never = v.zero(v.vector(ir.IntType(1), _SIDE))
 
             def mask(i: int, limit: v.Value, width: v.Value) -> v.Value:
@@ -51,17 +76,13 @@ def _square(*, whole: bool) -> Any:  # noqa: ANN401 - Numba has no public type
             loaded = []
             for i in range(_SIDE):
                 place = at(source, step, i)
-                one = v.load(b, place, _VECTOR) if whole else v.load_masked(b, place, _VECTOR, mask(i, rows, columns))
-                loaded.append(one)
-            adds = b.icmp_signed("!=", bias, v.constant(0))
-            valid = b.and_(v.first_lanes(b, rows, _SIDE), v.splat(b, adds, _SIDE))
-            added = v.load_masked(b, bias, _VECTOR, valid)
+                loaded.append(v.load(b, place, kind) if whole else v.load_masked(b, place, kind, mask(i, rows, columns)))
+            changed = change(b, given, rows)
             for i, one in enumerate(_turned(b, loaded)):
-                total = b.select(adds, b.fadd(one, added), one)
                 if whole:
-                    v.store(b, total, at(target, target_step, i))
+                    v.store(b, changed(one), at(target, target_step, i))
                 else:
-                    v.store_masked(b, total, at(target, target_step, i), mask(i, columns, rows))
+                    v.store_masked(b, changed(one), at(target, target_step, i), mask(i, columns, rows))
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 7), codegen
@@ -69,7 +90,9 @@ def _square(*, whole: bool) -> Any:  # noqa: ANN401 - Numba has no public type
     return square
 
 
-_whole, _part = _square(whole=True), _square(whole=False)
+_whole, _part = (_square(_FLOATS, _plus_bias, whole=whole) for whole in (True, False))
+_whole_sums, _part_sums = (_square(_WORDS, _less_offsets, whole=whole) for whole in (True, False))
+_whole_words, _part_words = (_square(_WORDS, _flipped, whole=whole) for whole in (True, False))
 
 
 @kernel
@@ -83,3 +106,28 @@ def turn(source, step, target, target_step, rows, columns, bias):
                 _whole(at, step, to, target_step, _SIDE, _SIDE, add)
             else:
                 _part(at, step, to, target_step, rows - r, columns - c, add)
+
+
+@kernel
+def turn_sums(source, step, target, target_step, rows, columns, offsets):
+    """``target[c, r] = source[r, c] - offsets[r]``, int32, modulo 2^32, likewise."""
+    for r in range(0, rows, _SIDE):
+        for c in range(0, columns, _SIDE):
+            at, to = source + r * step + 4 * c, target + c * target_step + 4 * r
+            less = offsets + 4 * r if offsets != 0 else 0
+            if r + _SIDE <= rows and c + _SIDE <= columns:
+                _whole_sums(at, step, to, target_step, _SIDE, _SIDE, less)
+            else:
+                _part_sums(at, step, to, target_step, rows - r, columns - c, less)
+
+
+@kernel
+def turn_words(source, step, target, target_step, rows, columns, flip):
+    """``target[c, r] = source[r, c] ^ flip``, words of 32 bits, likewise; `flip` is the number itself."""
+    for r in range(0, rows, _SIDE):
+        for c in range(0, columns, _SIDE):
+            at, to = source + r * step + 4 * c, target + c * target_step + 4 * r
+            if r + _SIDE <= rows and c + _SIDE <= columns:
+                _whole_words(at, step, to, target_step, _SIDE, _SIDE, flip)
+            else:
+                _part_words(at, step, to, target_step, rows - r, columns - c, flip)

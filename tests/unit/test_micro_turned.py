@@ -1,0 +1,144 @@
+"""Integer products of a batch in broadcast tiles: every remainder, extremes, any layout, the same bits on every path."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numba import int64, njit
+
+from fasim.kernels import micro
+from fasim.kernels.micro import turned
+from tests.kernel_checks import check, new
+
+ROOT = Path(__file__).parents[2]
+X86 = platform.machine() in ("x86_64", "AMD64")
+SAMPLES = (16, 24, 36, 48, 63, 64, 65, 100)
+UNITS = (1, 3, 6, 13, 23, 24, 29, 48, 49, 60)
+TERMS = (0, 1, 2, 3, 4, 5, 7, 30, 67)
+TYPES: dict[str, tuple[Any, Any]] = {
+    "gemm_nt_int16": (np.int16, np.int16),
+    "gemm_nt_int8": (np.int8, np.int8),
+    "gemm_nt_uint8": (np.uint8, np.int8),
+}
+INSTRUCTIONS = {
+    "turned_int16": "vpdpwssd",
+    "turned_int8": "vpdpbusd",
+    "turned_uint8": "vpdpbusd",
+    "turned_float32": "vfmadd",
+}
+
+
+def drawn(name: str, samples: int, units: int, terms: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return factors over the whole range of their types."""
+    random = np.random.default_rng([samples, units, terms])
+    limits = [np.iinfo(dtype) for dtype in TYPES[name]]
+    a, b = (
+        random.integers(i.min, i.max, shape, i.dtype, endpoint=True)
+        for i, shape in zip(limits, ((samples, terms), (units, terms)), strict=True)
+    )
+    return a, b
+
+
+def exact(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the sums modulo 2^32."""
+    return (a.astype(np.int64) @ b.astype(np.int64).T).astype(np.int32)
+
+
+def product_of(name: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    out = new(np.int32, len(a), len(b))
+    getattr(micro, name)(a, b, out)
+    return out
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_every_remainder(name: str) -> None:
+    for shape in (*product(SAMPLES, UNITS, TERMS), (16, 25, 12300), (64, 250, 12289), (20, 300, 6150), (64, 5, 12291)):
+        a, b = drawn(name, *shape)
+        np.testing.assert_array_equal(product_of(name, a, b), exact(a, b), err_msg=str(shape))
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_extremes(name: str) -> None:
+    ends = [(i.min, i.max) for i in map(np.iinfo, TYPES[name])]
+    for left, right, terms in product(*ends, (1, 4, 63)):
+        a, b = np.full((32, terms), left, TYPES[name][0]), np.full((7, terms), right, TYPES[name][1])
+        np.testing.assert_array_equal(product_of(name, a, b), exact(a, b))
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_only_out_is_written_and_nothing_beside_is_read(name: str) -> None:
+    for shape in ((16, 3, 17), (24, 29, 7), (64, 6, 3), (65, 60, 33)):
+        a, b = drawn(name, *shape)
+        check(getattr(micro, name), (a, b, new(np.int32, *shape[:2])), {2: exact(a, b)})
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_layouts(name: str) -> None:
+    a, b = drawn(name, 64, 31, 77)
+    wide_a, wide_b, memory = (
+        np.full((128, 90), 99, a.dtype),
+        np.full((62, 101), 99, b.dtype),
+        np.full((128, 40), 99, np.int32),
+    )
+    wide_a[::2, 3:80], wide_b[::-2, 1:78] = a, b
+    getattr(micro, name)(wide_a[::2, 3:80], wide_b[::-2, 1:78], memory[::2, 4:35])
+    np.testing.assert_array_equal(memory[::2, 4:35], exact(a, b))
+    memory[::2, 4:35] = 99
+    assert (memory == 99).all()
+
+
+@pytest.mark.parametrize("name", INSTRUCTIONS)
+def test_assembly(name: str) -> None:
+    """The inner loop of every shape forms sums by the instruction that the target has, none of them on the stack."""
+    if micro.TARGET != "avx512vnni":
+        pytest.skip(f"the target {micro.TARGET} has other tiles")
+    function = njit(error_model="numpy")(getattr(turned, name).py_func)
+    function.compile((int64,) * (10 if name == "turned_float32" else 9))
+    (assembly,) = function.inspect_asm().values()
+    blocks = re.split(r"^\.LBB\d+_\d+:", assembly, flags=re.MULTILINE)
+    inner = [text for text in blocks if len(re.findall(rf"{INSTRUCTIONS[name]}.*%zmm", text)) == 24]
+    assert len(inner) >= 4
+    for text in inner:
+        assert not re.search(r"%zmm.*\(%rsp\)|\(%rsp\).*%zmm", text)
+
+
+SCRIPT = """
+import sys
+sys.path[:0] = [sys.argv[1]]
+from tests.unit.test_micro_turned import digest
+from fasim.kernels import micro
+print(micro.TARGET, digest())
+"""
+
+
+def digest() -> str:
+    """Return a hash of results that are right, for sizes that meet remainders."""
+    found = hashlib.sha256()
+    for name, shape in product(TYPES, product((16, 24, 65), (1, 8, 17, 50), (1, 9, 34))):
+        a, b = drawn(name, *shape)
+        np.testing.assert_array_equal(out := product_of(name, a, b), exact(a, b))
+        found.update(out.tobytes())
+    return found.hexdigest()
+
+
+@pytest.mark.skipif(not X86, reason="the targets are those of x86")
+@pytest.mark.parametrize(("cpu", "target"), [("haswell", "avx2"), ("skylake-avx512", "avx512")])
+def test_same_bits_on_every_path(cpu: str, target: str) -> None:
+    order = ("portable", "avx2", "avx512", "avx512vnni")
+    if order.index(micro.TARGET) < order.index(target):
+        pytest.skip(f"this CPU ({micro.TARGET}) cannot run {target}")
+    environment = os.environ | {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": ""}
+    command = [sys.executable, "-W", "error", "-c", SCRIPT, str(ROOT)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [target, digest()]
