@@ -34,11 +34,9 @@ def dense(op: Op, o: Operands) -> list[Call]:
     scratch: tuple[np.ndarray, ...]
     rows, weight, bias = o.rows(0), o.read[1], _bias(op, o)
     if "accumulator" in op.attrs:
-        packed = np.empty(weight.shape[::-1], weight.dtype)
-        scratch = packed, _registers(op, o, weight.shape[0])
-        return [
-            (kernels.dense_accumulate, (rows, weight, bias, op.attrs["bias_shift"], *_modes(op, o), *scratch, *_ends(o)))
-        ]
+        registers = _registers(op, o, weight.shape[0])
+        arguments = rows, weight, bias, op.attrs["bias_shift"], *_modes(op, o), registers, *_ends(o)
+        return [(kernels.dense_accumulate, arguments)]
     shifts = op.attrs["product_shift"], op.attrs["bias_shift"]
     if (found := factors(o, weight.shape[1])) and (tiled := rows_with_rows(found, rows, weight, o.out)):
         return [*_into(o.out, tiled), (kernels.add_bias_fixed, (bias, *shifts, o.out))]
@@ -54,9 +52,8 @@ def conv(op: Op, o: Operands) -> list[Call]:
     act, weight, out = o.map(op.reads[0]), o.shaped(op.reads[1]), o.map(op.writes[0])
     window, bias = (op.attrs["stride"], op.attrs["padding"]), _bias(op, o)
     if "accumulator" in op.attrs:
-        packed = np.empty((weight[0].size, len(weight)), weight.dtype)
-        scratch = packed, _registers(op, o, len(weight))
-        arguments = act, weight, bias, op.attrs["bias_shift"], *_modes(op, o), *window, *scratch, out, o.counter
+        registers = _registers(op, o, len(weight))
+        arguments = act, weight, bias, op.attrs["bias_shift"], *_modes(op, o), *window, registers, out, o.counter
         return [(kernels.conv_forward_accumulate, arguments)]
     shifts = op.attrs["product_shift"], op.attrs["bias_shift"]
     return [(kernels.conv_forward_fixed, (act, weight, bias, *shifts, *window, out))]
@@ -81,9 +78,8 @@ def project_up(op: Op, o: Operands) -> list[Call]:
     """Bind PROJECT_UP."""
     rows, matrix = o.rows(0), o.read[1].reshape(len(o.read[1]), -1)
     if "accumulator" in op.attrs:
-        scratch = np.empty(matrix.shape[::-1], matrix.dtype), _registers(op, o, len(matrix))
-        nothing = np.zeros(len(matrix), np.int8)
-        return [(kernels.dense_accumulate, (rows, matrix, nothing, 0, *_modes(op, o), *scratch, *_ends(o)))]
+        nothing, registers = np.zeros(len(matrix), np.int8), _registers(op, o, len(matrix))
+        return [(kernels.dense_accumulate, (rows, matrix, nothing, 0, *_modes(op, o), registers, *_ends(o)))]
     if (found := factors(o, matrix.shape[1])) and (tiled := rows_with_rows(found, rows, matrix, o.out)):
         return _into(o.out, tiled)
     return [(kernels.project_up_fixed, (rows, matrix, o.out))]

@@ -11,7 +11,7 @@ from fasim.errors import FormatError
 from fasim.fixedpoint.accumulator import ORDERS, Acc
 from fasim.fixedpoint.cast import limits
 from fasim.fixedpoint.format import Fixed
-from fasim.kernels.accumulate import dense_accumulate
+from fasim.kernels.accumulate import dense_accumulate, project_accumulate
 from fasim.scalar.rounding import OVERFLOWS, ROUNDINGS
 
 Integers = NDArray[Any]
@@ -53,7 +53,6 @@ def accumulate(
     if acc.product_rounding and acc.product_frac > product:
         raise FormatError(f"accumulator {acc}: a product has {product} fraction bits, it cannot be rounded to more")
     frac = acc.product_frac if acc.product_rounding else product
-    start = np.zeros(b.shape[1], np.int64) if bias is None else bias
     bias_frac = frac if bias_format is None else bias_format.frac
     if bias_frac > frac and acc.product_rounding:
         raise FormatError(f"accumulator {acc}: a bias with {bias_frac} fraction bits has more than the register's {frac}")
@@ -66,14 +65,19 @@ def accumulate(
     needed = (widest + max(-lo, hi) + 1).bit_length() + 1
     if needed > 64:
         raise FormatError(f"accumulator {acc}: {needed} bits are needed before its range is applied, 64 are possible")
-    registers = np.empty(
-        ({"lanes": acc.width, "tree": 2}.get(acc.order, 1), b.shape[1]), f"int{32 if needed <= 32 else 64}"
-    )
-    weight = np.ascontiguousarray(b.T)
+    # one bit to spare: kernels add two registers to prove what stays in range
+    kind = np.int32 if needed < 32 else np.int64
+    registers = np.empty(({"lanes": acc.width, "tree": 2}.get(acc.order, 1), b.shape[1]), kind)
     out = np.empty((a.shape[0], b.shape[1]), total.dtype)
     rounding = ROUNDINGS[acc.product_rounding or "TRN"]
     codes = (product - frac, rounding, lo, hi, OVERFLOWS[acc.overflow], acc.every_mac, ORDERS.index(acc.order), acc.width)
-    dense_accumulate(a, weight, start, frac - bias_frac, *codes, np.empty(b.shape, b.dtype), registers, out, counters)
+    # in the types of the formats kernels take the fast way
+    a, b = a.astype(a_format.dtype, copy=False), b.astype(b_format.dtype, copy=False)
+    if bias is None:
+        project_accumulate(a, b, *codes, registers, out, counters)
+    else:
+        weight = np.ascontiguousarray(b.T)
+        dense_accumulate(a, weight, bias, frac - bias_frac, *codes, registers, out, counters)
     return out, total
 
 

@@ -22,7 +22,8 @@ registers : int32 or int64[P, columns]      scratch, in whose type is reckoned: 
                                             (with `every_mac` = 0: the whole sum) must fit; P = lanes for LANES, 2 for
                                             TREE, else 1
 
-All of a row's registers advance together, one product each, so that LLVM vectorises over them. Each function works on a
+All of a row's registers advance together, one product each, so that LLVM vectorises over them. In ascending order, products
+not rounded, additions that provably stay in range are done as exact products (`fasim.kernels.proven`), to the same bits. Each function works on a
 slice of the batch rows, gradients on a slice of the units; results and counts do not depend on the division.
 """
 
@@ -31,6 +32,7 @@ from __future__ import annotations
 import numpy as np
 
 from fasim.kernels.compile import kernel
+from fasim.kernels.proven import pack_columns, pack_rows, provable, sum_rows
 from fasim.kernels.registers import ASCENDING, add_all, add_products, count_events, finish, load_bias, transpose
 
 
@@ -48,7 +50,6 @@ def dense_accumulate(
     every_mac,
     order,
     lanes,
-    packed,
     registers,
     out,
     counters,
@@ -64,12 +65,18 @@ def dense_accumulate(
     weight : integer[J, I]
     bias : integer[J]
     bias_shift : int64, >= 0
-    packed : integer[I, J]                  scratch of weight's type
     registers : int32 or int64[P, J]        scratch
     out : integer[N, J]                     written; must hold lo .. hi
     counters : int64[2]                     grow
     """
     events = np.int64(0)
+    if provable(act, weight, product_shift, product_rounding, every_mac, order):
+        panels, most = pack_columns(weight)
+        events += out.shape[0] * load_bias(registers, bias, bias_shift, lo, hi, overflow_mode, every_mac)
+        events += sum_rows(act, panels, most, registers[0], lo, hi, overflow_mode, out)
+        count_events(counters, overflow_mode, events)
+        return
+    packed = np.empty((weight.shape[1], weight.shape[0]), weight.dtype)
     transpose(weight, packed)
     for n in range(out.shape[0]):
         events += load_bias(registers, bias, bias_shift, lo, hi, overflow_mode, every_mac)
@@ -109,6 +116,12 @@ def project_accumulate(
     counters : int64[2]                     grow
     """
     events = np.int64(0)
+    if provable(signal, matrix, product_shift, product_rounding, every_mac, order):
+        panels, most = pack_rows(matrix)
+        registers[:] = 0
+        events += sum_rows(signal, panels, most, registers[0], lo, hi, overflow_mode, out)
+        count_events(counters, overflow_mode, events)
+        return
     for n in range(out.shape[0]):
         registers[:] = 0
         events += add_all(
@@ -136,6 +149,13 @@ def weight_gradient_accumulate(
     counters : int64[2]                     grow
     """
     events = np.int64(0)
+    if provable(delta, act, product_shift, product_rounding, every_mac, ASCENDING):
+        panels, most = pack_rows(act)
+        registers[:] = 0
+        mine = delta[:, first : first + out.shape[0]].T
+        events += sum_rows(mine, panels, most, registers[0], lo, hi, overflow_mode, out)
+        count_events(counters, overflow_mode, events)
+        return
     for j in range(out.shape[0]):
         registers[:] = 0
         factors = delta[:, first + j]

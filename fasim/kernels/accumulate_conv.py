@@ -6,8 +6,29 @@ import numpy as np
 from numba import njit
 
 from fasim.kernels.compile import kernel
+from fasim.kernels.proven import (
+    BLOCK,
+    ROWS,
+    add_packed,
+    pack_columns,
+    pack_factors,
+    pack_rows,
+    padded,
+    provable,
+    sum_rows,
+    whole_tiles,
+)
 from fasim.kernels.registers import ASCENDING, add_all, add_products, count_events, finish, load_bias, transpose
 from fasim.scalar.rounding import JAM
+
+# pixels whose windows are packed at once, whole blocks
+_PIXELS = 8 * 2 * BLOCK
+
+
+@njit(inline="always", cache=True)
+def _place_of(number, rows, columns):
+    """Return sample, row and column of a pixel."""
+    return number // columns // rows, number // columns % rows, number % columns
 
 
 @njit(inline="always", cache=True)
@@ -53,7 +74,6 @@ def conv_forward_accumulate(
     lanes,
     stride,
     padding,
-    packed,
     registers,
     out,
     counters,
@@ -70,14 +90,33 @@ def conv_forward_accumulate(
     bias : integer[J]
     bias_shift : int64, >= 0
     stride, padding : int64
-    packed : integer[R S C, J]              scratch of weight's type
     registers : int32 or int64[P, J]        scratch
     out : integer[N, P, Q, J]               written; must hold lo .. hi
     counters : int64[2]                     grow
     """
     events = np.int64(0)
+    filters = weight.reshape(weight.shape[0], weight.shape[1] * weight.shape[2] * weight.shape[3])
+    if provable(act, weight, product_shift, product_rounding, every_mac, order):
+        panels, most = pack_columns(filters)
+        outside = load_bias(registers, bias, bias_shift, lo, hi, overflow_mode, every_mac)
+        patches = np.empty((ROWS, filters.shape[1]), act.dtype)
+        sums = np.empty((ROWS, out.shape[3]), registers.dtype)
+        side, pixels = out.shape[2], out.shape[0] * out.shape[1] * out.shape[2]
+        for start in range(0, pixels, ROWS):
+            count = min(ROWS, pixels - start)
+            for m in range(count):
+                n, p, q = _place_of(start + m, out.shape[1], side)
+                _load_window(act[n], p * stride - padding, q * stride - padding, weight.shape[2], patches[m])
+            events += count * outside
+            events += sum_rows(patches[:count], panels, most, registers[0], lo, hi, overflow_mode, sums)
+            for m in range(count):
+                n, p, q = _place_of(start + m, out.shape[1], side)
+                out[n, p, q] = sums[m]
+        count_events(counters, overflow_mode, events)
+        return
+    packed = np.empty((filters.shape[1], filters.shape[0]), weight.dtype)
     patch = np.empty(packed.shape[0], act.dtype)
-    transpose(weight.reshape(weight.shape[0], packed.shape[0]), packed)
+    transpose(filters, packed)
     for n in range(out.shape[0]):
         for p in range(out.shape[1]):
             for q in range(out.shape[2]):
@@ -129,6 +168,23 @@ def conv_input_gradient_accumulate(
     sources = np.empty((rows * columns * units, channels), weight.dtype)
     for k in range(factors.shape[0]):
         sources[k] = weight[k % units, k // units // columns, k // units % columns]
+    if provable(delta, weight, product_shift, product_rounding, every_mac, order):
+        panels, most = pack_rows(sources)
+        registers[:] = 0
+        spread = np.empty((ROWS, factors.shape[0]), delta.dtype)
+        sums = np.empty((ROWS, channels), registers.dtype)
+        pixels = out.shape[0] * out.shape[1] * out.shape[2]
+        for start in range(0, pixels, ROWS):
+            count = min(ROWS, pixels - start)
+            for m in range(count):
+                n, h, w = _place_of(start + m, out.shape[1], out.shape[2])
+                _load_deltas(delta[n], h + padding, w + padding, columns, stride, spread[m])
+            events += sum_rows(spread[:count], panels, most, registers[0], lo, hi, overflow_mode, sums)
+            for m in range(count):
+                n, h, w = _place_of(start + m, out.shape[1], out.shape[2])
+                out[n, h, w] = sums[m]
+        count_events(counters, overflow_mode, events)
+        return
     for n in range(out.shape[0]):
         for h in range(out.shape[1]):
             for w in range(out.shape[2]):
@@ -140,6 +196,37 @@ def conv_input_gradient_accumulate(
                 )
                 events += finish(registers, lo, hi, overflow_mode, every_mac, order, lanes, out[n, h, w])
     count_events(counters, overflow_mode, events)
+
+
+@njit(inline="always", cache=True)
+def _window_gradients(delta, act, first, stride, padding, lo, hi, mode, like, out):
+    """Sum the products of deltas with their windows, some hundred pixels after the other; return the events."""
+    events = np.int64(0)
+    units, terms = out.shape[0], out.shape[1] * out.shape[2] * out.shape[3]
+    pixels = delta.shape[0] * delta.shape[1] * delta.shape[2]
+    registers = np.zeros((whole_tiles(units), padded(terms)), like.dtype)
+    windows = np.empty((_PIXELS, terms), act.dtype)
+    given = np.empty((units, _PIXELS), delta.dtype)
+    factors = np.empty((like.itemsize // 4, len(registers), _PIXELS), np.int16)
+    sums = np.empty((len(registers), _PIXELS // 2 // BLOCK), np.int64)
+    for start in range(0, pixels, _PIXELS):
+        for m in range(_PIXELS):
+            if start + m < pixels:
+                n, p, q = _place_of(start + m, delta.shape[1], delta.shape[2])
+                _load_window(act[n], p * stride - padding, q * stride - padding, out.shape[2], windows[m])
+                for j in range(units):
+                    given[j, m] = delta[n, p, q, first + j]
+            else:
+                given[:, m] = 0
+                windows[m] = 0
+        panels, most = pack_rows(windows)
+        pack_factors(given, factors, sums)
+        events += add_packed(registers, factors, sums, panels, most, units, lo, hi, mode)
+    result = out.reshape(units, terms)
+    for j in range(units):
+        for k in range(terms):
+            result[j, k] = registers[j, k]
+    return events
 
 
 @kernel
@@ -178,6 +265,10 @@ def conv_weight_gradient_accumulate(
     """
     events = np.int64(0)
     registers[:] = 0
+    if provable(delta, act, product_shift, product_rounding, every_mac, ASCENDING):
+        events += _window_gradients(delta, act, first, stride, padding, lo, hi, overflow_mode, registers, out)
+        count_events(counters, overflow_mode, events)
+        return
     for n in range(act.shape[0]):
         for p in range(delta.shape[1]):
             for q in range(delta.shape[2]):

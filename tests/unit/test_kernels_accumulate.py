@@ -159,7 +159,7 @@ def case(name: str, rule: Rule, dtype: Any = np.int8) -> Case:  # noqa: ANN401
         case "dense_accumulate":
             given = act, weight, bias, 3, *rule.arguments
             result = all_sums(act, weight, bias.astype(int) << 3, rule)
-            scratch = (dtype, I, J), (wide, rule.rows, J)
+            scratch = ((wide, rule.rows, J),)
         case "project_accumulate":
             given = signal, matrix, *rule.arguments
             result = all_sums(signal, matrix.T, none[:J], rule)
@@ -176,7 +176,7 @@ def case(name: str, rule: Rule, dtype: Any = np.int8) -> Case:  # noqa: ANN401
         case "conv_forward_accumulate":
             given = maps, filters, bias, 3, *rule.arguments, STRIDE, PADDING
             result = all_sums(windows(maps), filters.reshape(J, -1), bias.astype(int) << 3, rule)
-            scratch = (dtype, window, J), (wide, rule.rows, J)
+            scratch = ((wide, rule.rows, J),)
         case "conv_input_gradient_accumulate":
             given = deltas, filters, *rule.arguments, STRIDE, PADDING
             result = all_sums(spread(deltas), filters.transpose(3, 1, 2, 0).reshape(C, -1), none[:C], rule)
@@ -277,8 +277,8 @@ def dense(act: list[int], weight: list[int], bias: int, rule: Rule) -> tuple[int
     """Return the register of one output, and its events."""
     x, w = np.array([act], np.int16), np.array([weight], np.int16)
     out, counters = np.empty((1, 1), np.int64), np.zeros(2, np.int64)
-    scratch = np.empty(w.shape[::-1], np.int16), np.empty((rule.rows, 1), np.int64)
-    kernels.dense_accumulate(x, w, np.array([bias], np.int16), 0, *rule.arguments, *scratch, out, counters)
+    registers = np.empty((rule.rows, 1), np.int64)
+    kernels.dense_accumulate(x, w, np.array([bias], np.int16), 0, *rule.arguments, registers, out, counters)
     return int(out[0, 0]), int(counters.sum())
 
 
@@ -347,8 +347,8 @@ def test_shifts_as_wide_as_a_register(shift: int, rounding: str) -> None:
     act, weight = np.array([[-(2**15)]], np.int16), np.array([[2**15 - 1], [-(2**15)]], np.int16)
     for wide in (np.int32, np.int64):
         out, counters = np.empty((1, 2), np.int64), np.zeros(2, np.int64)
-        scratch = np.empty((1, 2), np.int16), np.empty((1, 2), wide)
-        kernels.dense_accumulate(act, weight, np.zeros(2, np.int16), 0, *rule.arguments, *scratch, out, counters)
+        registers = np.empty((1, 2), wide)
+        kernels.dense_accumulate(act, weight, np.zeros(2, np.int16), 0, *rule.arguments, registers, out, counters)
         assert out.tolist() == [[rounded(-(2**15) * w, rule) for w in weight[:, 0].tolist()]]
 
 
