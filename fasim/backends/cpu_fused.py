@@ -7,6 +7,7 @@ import numpy as np
 from fasim import kernels
 from fasim.backends.cpu_bind import Arrays, Call, Slice, in_registers
 from fasim.backends.cpu_cast import Operands
+from fasim.backends.cpu_move import moved
 from fasim.backends.cpu_tiles import ROWS_AT_ONCE, factors, outer
 from fasim.fixedpoint.options import RandomSource
 from fasim.schedule import Op, Schedule
@@ -36,6 +37,8 @@ def fused(
     follows = update.op.reads[1] == mine and all(one.op.reads[0] == update.op.writes[0] for one in cast)
     if found is None or not in_registers(schedule, mine) or not follows:
         return None
+    if cast and (calls := moved(found, gradient, update, cast[0])):
+        return calls
     delta, act = gradient.read
     tiled = outer(found, delta[:, part.start : part.stop], act, gradient.out.dtype)
     if tiled is None:

@@ -63,7 +63,7 @@ def rows_with_rows(found: Factors, a: np.ndarray, b: np.ndarray, out: np.ndarray
     modular = out.dtype == np.int32 or found.terms * found.largest < WINDOW
     types = a.dtype, b.dtype
     if not (modular and types in BYTES):
-        a, b = (_widened(matrix, calls) for matrix in (a, b))
+        a, b = (widened(matrix, calls) for matrix in (a, b))
     if not modular:
         calls.append((micro.gemm_nt_int16_wide, (a, b, found.largest > WHOLE, out)))
         return calls, out
@@ -123,7 +123,7 @@ def outer(found: Factors, a: np.ndarray, b: np.ndarray, out: np.dtype) -> Outer 
     return Outer(calls, left, right, offsets, b.shape[1])
 
 
-def _widened(matrix: np.ndarray, calls: list[Call]) -> np.ndarray:
+def widened(matrix: np.ndarray, calls: list[Call]) -> np.ndarray:
     """Return a matrix of int16 that a call fills, or the one that is of that type."""
     if matrix.dtype == INT16:
         return matrix

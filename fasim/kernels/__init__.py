@@ -112,6 +112,8 @@ from fasim.kernels.integer_sparse import (
     project_target_ell_fixed,
 )
 from fasim.kernels.meet import meet
+from fasim.kernels.micro.split import split_panels
+from fasim.kernels.move import update_weights_bytes, update_weights_int16, update_weights_words
 from fasim.kernels.norm import batch_norm, batch_norm_backward, batch_norm_inference, gain_gradient
 from fasim.kernels.observe import observe, observe_float
 from fasim.kernels.optimize import adam, momentum, nesterov, rmsprop, sgd
@@ -235,6 +237,7 @@ __all__ = [
     "sign_fixed",
     "softmax",
     "softmax_fixed",
+    "split_panels",
     "squared_norm",
     "tanh",
     "tanh_slope",
@@ -243,7 +246,10 @@ __all__ = [
     "update_fixed",
     "update_scaled",
     "update_weights",
+    "update_weights_bytes",
     "update_weights_halves",
+    "update_weights_int16",
+    "update_weights_words",
     "weight_gradient",
     "weight_gradient_accumulate",
     "weight_gradient_fixed",

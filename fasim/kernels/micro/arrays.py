@@ -22,6 +22,19 @@ def address(_context, array, like):
 
 
 @intrinsic
+def start(_context, array):
+    """Return where an array of any type begins."""
+    if not isinstance(array, types.Array):
+        raise TypingError(f"address of {array}: needs an array")
+
+    def codegen(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.ptrtoint(data, ir.IntType(64))
+
+    return types.int64(array), codegen
+
+
+@intrinsic
 def keep(_context, array):
     """Do nothing, with an array that must live until here: Numba frees what only an address still leads to."""
 

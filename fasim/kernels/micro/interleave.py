@@ -21,15 +21,17 @@ _LANES = INT16.sums.count
 _WORD = 4
 
 
-def _grouped(b: v.Builder, group: int, rows: list[v.Value], exist: list[v.Value], mask: v.Value | None) -> v.Value:
+def grouped(
+    b: v.Builder, group: int, rows: list[v.Value], exist: list[v.Value], mask: v.Value | None, lanes: int = _LANES
+) -> v.Value:
     """Return the next numbers of the rows as one vector."""
     bits = 32 // group
-    wide, total = v.vector(v.I32, _LANES), v.zero(v.vector(v.I32, _LANES))
+    wide, total = v.vector(v.I32, lanes), v.zero(v.vector(v.I32, lanes))
     for g, at in enumerate(rows):
-        kind = v.vector(ir.IntType(bits), _LANES)
-        lanes = v.splat(b, exist[g], _LANES)
-        loaded = v.load_masked(b, at, kind, lanes if mask is None else b.and_(lanes, mask))
-        total = b.or_(total, b.shl(b.zext(loaded, wide), ir.Constant(wide, [bits * g] * _LANES)))
+        kind = v.vector(ir.IntType(bits), lanes)
+        every = v.splat(b, exist[g], lanes)
+        loaded = v.load_masked(b, at, kind, every if mask is None else b.and_(every, mask))
+        total = b.or_(total, b.shl(b.zext(loaded, wide), ir.Constant(wide, [bits * g] * lanes)))
     return total
 
 
@@ -46,13 +48,13 @@ def interleaver(group: int) -> Any:  # noqa: ANN401 - Numba has no public type
             rest = b.and_(columns, v.constant(_LANES - 1))
             loop = Loop(b, "interleave", b.sub(columns, rest), [])
             at = b.mul(loop.values[0], v.constant(size))
-            value = _grouped(b, group, [b.add(start, at) for start in starts], exist, None)
+            value = grouped(b, group, [b.add(start, at) for start in starts], exist, None)
             v.store(b, value, b.add(target, b.mul(loop.values[0], v.constant(_WORD))))
             loop.close(v.constant(_LANES), [])
             with b.if_then(b.icmp_signed(">", rest, v.constant(0))):
                 done = b.sub(columns, rest)
                 at, mask = b.mul(done, v.constant(size)), v.first_lanes(b, rest, _LANES)
-                value = _grouped(b, group, [b.add(start, at) for start in starts], exist, mask)
+                value = grouped(b, group, [b.add(start, at) for start in starts], exist, mask)
                 v.store_masked(b, value, b.add(target, b.mul(done, v.constant(_WORD))), mask)
             return context.get_dummy_value()
 

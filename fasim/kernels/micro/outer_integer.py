@@ -7,13 +7,11 @@ int16. Both factors come interleaved by such groups, ``[m, j, g]`` for term ``GR
 from __future__ import annotations
 
 import numpy as np
-from llvmlite import ir  # type: ignore[import-untyped]
-from numba import njit, types
-from numba.core.errors import TypingError
-from numba.extending import intrinsic
+from numba import njit
 
 from fasim.kernels.compile import kernel
 from fasim.kernels.micro import vectors as v
+from fasim.kernels.micro.arrays import start
 from fasim.kernels.micro.broadcast import Epilogue, Given, Row, broadcast_tile, store
 from fasim.kernels.micro.kinds import INT8, INT16, VNNI, WIDE
 from fasim.kernels.micro.target import TARGET
@@ -43,19 +41,6 @@ _words1, _words2, _words3, _words4 = (broadcast_tile(INT16, ROWS, min(n, _VECTOR
 _BYTES = INT8 if VNNI else INT16
 _whole_bytes = broadcast_tile(_BYTES, ROWS, _VECTORS, _OFFSET, whole=True)
 _bytes1, _bytes2, _bytes3, _bytes4 = (broadcast_tile(_BYTES, ROWS, min(n, _VECTORS), _OFFSET) for n in (1, 2, 3, 4))
-
-
-@intrinsic
-def _start(_context, array):
-    """Return where an array begins."""
-    if not isinstance(array, types.Array):
-        raise TypingError(f"outer_sums of {array}: needs arrays")
-
-    def codegen(context, builder, signature, arguments):
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        return builder.ptrtoint(data, ir.IntType(64))
-
-    return types.int64(array), codegen
 
 
 @njit(inline="always", cache=True)
@@ -140,7 +125,7 @@ def outer_sums(left, right, offsets, out):
     apart = columns > 1 and (right.strides[1] != 4 or out.strides[1] != 4)
     if left.strides[2] != size or right.strides[2] != size or apart:
         raise ValueError("outer_sums: needs groups and rows whose elements lie side by side")
-    a, b, to, begin = _start(left), _start(right), _start(out), _start(offsets)
+    a, b, to, begin = start(left), start(right), start(out), start(offsets)
     a_row, a_k, b_k, step = left.strides[1], left.strides[0], right.strides[0], out.strides[0]
     if size == 1:
         cover_outer_bytes(a, a_row, a_k, b, b_k, to, step, begin, rows, columns, terms)

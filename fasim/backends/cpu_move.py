@@ -1,0 +1,62 @@
+"""Which updates of weights keep their gradient in registers: masters of 16 bits and weights of 8 or 16 that saturate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from fasim import kernels
+from fasim.backends.cpu_bind import Call
+from fasim.backends.cpu_cast import Operands
+from fasim.backends.cpu_tiles import BYTES, INT8, INT16, Factors, widened
+from fasim.fixedpoint.cast import limits
+from fasim.fixedpoint.format import Fixed
+from fasim.kernels.micro.outer_integer import GROUP
+from fasim.kernels.micro.outer_move import SERVES
+from fasim.kernels.micro.split import PANEL
+from fasim.memory import aligned_zeros
+from fasim.scalar.rounding import OVERFLOWS, ROUNDINGS
+
+SAT, RND, TRN = OVERFLOWS["SAT"], ROUNDINGS["RND"], ROUNDINGS["TRN"]
+WHOLE = {INT8: limits(Fixed(8, 0), "SAT"), INT16: limits(Fixed(16, 0), "SAT")}
+FLIP = 0x80808080
+
+
+def moved(found: Factors, gradient: Operands, update: Operands, cast: Operands) -> list[Call] | None:
+    """Return the calls of a gradient, its update and the weight's cast, None where these need other kernels.
+
+    The sums' type has been proven by the lowering; steps of 16 bits are asked for as it runs, for they depend on the
+    learning rate.
+    """
+    lo, hi, rounding, mode = update.modes
+    whole = (lo, hi) == WHOLE[INT16] and update.out.dtype == INT16
+    weight, bits = cast.out, cast.op.attrs["shift"]
+    casts = cast.modes == (*WHOLE.get(weight.dtype, (0, 0)), RND, SAT)
+    drops = 1 <= bits <= 15 if weight.dtype == INT8 else bits == 0
+    if not (SERVES and whole and casts and drops and mode == SAT and rounding in (RND, TRN)):
+        return None
+    if gradient.out.dtype != np.int32:
+        return None
+    delta, act = gradient.read[0][:, gradient.part.start : gradient.part.stop], gradient.read[1]
+    units, inputs = delta.shape[1], act.shape[1]
+    calls: list[Call] = []
+    by_bytes = GROUP == 4 and weight.dtype == INT8 and (act.dtype, delta.dtype) in BYTES
+    group = 4 if by_bytes else 2
+    types = (np.int8, np.uint8) if by_bytes else (np.int16, np.int16)
+    groups = -(-len(delta) // group)
+    left = aligned_zeros((groups, units, group), types[0])
+    right = aligned_zeros((-(-inputs // PANEL), groups, PANEL, group), types[1])
+    offsets = np.zeros(units, np.int32)
+    flip = FLIP if by_bytes and act.dtype == INT8 else 0
+    act = act if by_bytes else widened(act, calls)
+    calls += [(kernels.interleave, (delta, 0, left)), (kernels.split_panels, (act, flip, right))]
+    if flip:
+        calls.append((kernels.flip_offsets, (left, offsets)))
+    kernel: Callable[..., None] = kernels.update_weights_bytes if by_bytes else kernels.update_weights_words
+    if weight.dtype == INT16:
+        kernel = kernels.update_weights_int16
+    learning = update.arrays[update.op.scalars[0].tensor]
+    sums = left, right, offsets, np.zeros_like(offsets), found.largest * found.terms
+    moves = update.out, update.op.attrs["shift"], learning, rounding, update.counter
+    return [*calls, (kernel, (*sums, *moves, bits, weight, cast.counter))]

@@ -1,0 +1,164 @@
+"""What register tiles make of a gradient that never leaves them: steps of masters of int16, and the weights' casts.
+
+``master = SAT(master - floor(sum / 2^shift))``, ``weight = SAT(round(master / 2^s))``, in lanes of 16 bits, vectors of 64
+bytes: sums begin with the half that rounds them, a step is what is left of them, differences saturate. That is exact where
+steps fit 16 bits and ranges are those of the types: a difference is then outside of its range where it is another modulo
+2^16. A cast, by RND, is one multiplication, ``(x 2^(15 - s) + 2^14) >> 15``. Numbers that left a range are counted where
+there are any.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from llvmlite import ir  # type: ignore[import-untyped]
+
+from fasim.kernels.micro import vectors as v
+from fasim.kernels.micro.broadcast import Epilogue, Given, Row
+
+_LANES = 32
+_WORDS = v.vector(v.I16, _LANES)
+_ALL_OF = v.vector(v.I32, _LANES // 2)
+# vpacksswb takes eight bytes of each source by turns
+_IN_ORDER = [8 * part + byte for part in (0, 2, 4, 6, 1, 3, 5, 7) for byte in range(8)]
+_MASTER_BYTES = 2
+
+
+class Places(NamedTuple):
+    """Addresses of a tile, int64."""
+
+    master: v.Value
+    master_step: v.Value
+    weight: v.Value
+    weight_step: v.Value
+    begin: v.Value
+    """int32 by row of the tile: what its sums begin with."""
+    columns: v.Value
+    """Columns from the first of the tile on."""
+
+
+class Numbers(NamedTuple):
+    """What every tile of a pass shares, int64."""
+
+    shift: v.Value
+    factor: v.Value
+    """2^(15 - s) of the cast that drops s bits; not read where the weight has 16."""
+    moved: v.Value
+    """Address of the count of masters that left their range."""
+    casts: v.Value
+    """Address of the count of weights."""
+
+
+def every(b: v.Builder, value: v.Value, lane: ir.Type = v.I16, lanes: int = _LANES) -> v.Value:
+    """Return an int64 in all lanes."""
+    return v.splat(b, b.trunc(value, lane), lanes)
+
+
+class Mover:
+    """Writes the IR for some vectors of one row."""
+
+    def __init__(self, b: v.Builder, numbers: Numbers, weight: ir.Type) -> None:
+        self.b, self.numbers, self.weight = b, numbers, weight
+
+    def row(self, steps: list[v.Value], master: v.Value, weight: v.Value, masks: list[v.Value | None]) -> None:
+        """Move the masters at an address by vectors of steps; write the weights."""
+        b = self.b
+        masters, moved = [], []
+        for i, (step, mask) in enumerate(zip(steps, masks, strict=True)):
+            at = b.add(master, v.constant(_MASTER_BYTES * _LANES * i))
+            before = v.load(b, at, _WORDS) if mask is None else v.load_masked(b, at, _WORDS, mask)
+            after = v.call(b, "llvm.ssub.sat.v32i16", _WORDS, [before, step])
+            _store(b, after, at, mask)
+            masters.append(after)
+            moved.append(self._where(b.xor(after, b.sub(before, step)), mask))
+        if self.weight == v.I16:
+            for i, (value, mask) in enumerate(zip(masters, masks, strict=True)):
+                _store(b, value, b.add(weight, v.constant(_MASTER_BYTES * _LANES * i)), mask)
+            self._count(moved, [])
+            return
+        casts = [self._cast(value) for value in masters]
+        self._write(casts, weight, masks)
+        lowest, above = (ir.Constant(_WORDS, [number] * _LANES) for number in (128, -256))
+        self._count(
+            moved, [self._where(b.and_(b.add(x, lowest), above), mask) for x, mask in zip(casts, masks, strict=True)]
+        )
+
+    def _cast(self, x: v.Value) -> v.Value:
+        """Return the number rounded to the weight's step."""
+        factor = every(self.b, self.numbers.factor)
+        return v.call(self.b, "llvm.x86.avx512.pmul.hr.sw.512", _WORDS, [x, factor])
+
+    def _where(self, found: v.Value, mask: v.Value | None) -> v.Value:
+        """Return numbers where there are lanes, else 0."""
+        return found if mask is None else self.b.select(mask, found, v.zero(_WORDS))
+
+    def _write(self, casts: list[v.Value], weight: v.Value, masks: list[v.Value | None]) -> None:
+        """Store casts as bytes, brought into their range."""
+        b = self.b
+        halves = v.vector(v.I8, 2 * _LANES)
+        packed = v.call(b, "llvm.x86.avx512.packsswb.512", halves, [casts[0], casts[-1]])
+        if len(casts) == 1:
+            _store(b, v.shuffle(b, packed, packed, _IN_ORDER[:_LANES]), weight, masks[0])
+            return
+        mask = None if masks[0] is None else v.shuffle(b, masks[0], masks[1], list(range(2 * _LANES)))
+        _store(b, v.shuffle(b, packed, packed, _IN_ORDER), weight, mask)
+
+    def _count(self, moved: list[v.Value], casts: list[v.Value]) -> None:
+        """Count lanes that are not 0, where any is."""
+        b, any_of = self.b, v.zero(_WORDS)
+        for vector in (*moved, *casts):
+            any_of = b.or_(any_of, vector)
+        found = b.bitcast(b.icmp_unsigned("!=", b.bitcast(any_of, _ALL_OF), v.zero(_ALL_OF)), v.I16)
+        with b.if_then(b.icmp_unsigned("!=", found, ir.Constant(v.I16, 0)), likely=False):
+            for address, vectors in ((self.numbers.moved, moved), (self.numbers.casts, casts)):
+                at = v.pointer(b, address, v.I64)
+                for vector in vectors:
+                    mask = b.bitcast(b.icmp_unsigned("!=", vector, v.zero(_WORDS)), v.I32)
+                    b.store(b.add(b.load(at), b.zext(v.call(b, "llvm.ctpop.i32", v.I32, [mask]), v.I64)), at)
+
+
+def _store(b: v.Builder, value: v.Value, at: v.Value, mask: v.Value | None) -> None:
+    if mask is None:
+        v.store(b, value, at)
+    else:
+        v.store_masked(b, value, at, mask)
+
+
+def _split(given: Given) -> tuple[Places, Numbers]:
+    count = len(Places._fields)
+    return Places(*given[:count]), Numbers(*given[count:])
+
+
+def moving(weight: ir.Type, *, whole: bool) -> Epilogue:
+    """Return what moves masters of int16 with weights of a type; `given` are `Places` and `Numbers`.
+
+    Columns lie as `fasim.kernels.micro.split` lays them. Where the tile is not whole, columns behind the last are not
+    touched.
+    """
+
+    def begin(b: v.Builder, row: Row, given: Given) -> list[v.Value]:
+        places, _ = _split(given)
+        master = b.add(places.master, b.mul(places.master_step, v.constant(row.number)))
+        copy = b.add(places.weight, b.mul(places.weight_step, v.constant(row.number)))
+        for i in range(len(row.masks) // 2):
+            v.prefetch(b, b.add(master, v.constant(_MASTER_BYTES * _LANES * i)))
+        for i in range(weight.width * len(row.masks) // 32):
+            v.prefetch(b, b.add(copy, v.constant(64 * i)))
+        at = b.add(places.begin, v.constant(4 * row.number))
+        at = at if row.exists is None else b.select(row.exists, at, places.begin)
+        return [v.splat(b, v.load(b, at, v.I32), row.lanes)] * len(row.masks)
+
+    def end(b: v.Builder, row: Row, sums: list[v.Value], given: Given) -> None:
+        places, numbers = _split(given)
+        shift = every(b, numbers.shift, v.I32, row.lanes)
+        steps = []
+        for pair in zip(sums[::2], sums[1::2], strict=True):
+            steps.append(v.call(b, "llvm.x86.avx512.packssdw.512", _WORDS, [b.ashr(some, shift) for some in pair]))
+        masks: list[Any] = [None] * len(steps)
+        if not whole:
+            masks = [v.first_lanes(b, b.sub(places.columns, v.constant(_LANES * i)), _LANES) for i in range(len(steps))]
+        master = b.add(places.master, b.mul(places.master_step, v.constant(row.number)))
+        copy = b.add(places.weight, b.mul(places.weight_step, v.constant(row.number)))
+        Mover(b, numbers, weight).row(steps, master, copy, masks)
+
+    return Epilogue(end, begin)
