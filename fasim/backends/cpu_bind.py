@@ -93,4 +93,4 @@ def joined(pieces: Iterable[Piece], schedule: Schedule) -> Iterator[Piece]:
 
 def in_registers(schedule: Schedule, value: Value) -> bool:
     """Tell whether a value may stay unwritten: a register that one op alone reads; feedback that learns reads some too."""
-    return schedule[value].storage == "register" and sum(value in op.reads for op in schedule.ops) == 1
+    return schedule[value].storage == "register" and schedule.readers[value] == 1

@@ -7,8 +7,10 @@ storage; every other reader of k must come first. Locking, lifetimes and traffic
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -190,6 +192,11 @@ class Schedule:
 
     def __getitem__(self, name: str | Value) -> Tensor:
         return self.tensors[name.tensor if isinstance(name, Value) else name]
+
+    @cached_property
+    def readers(self) -> Counter[Value]:
+        """How many ops read each value; made once, for a deep network's program asks for every gradient."""
+        return Counter(value for op in self.ops for value in set(op.reads))
 
     def find(self, kind: str, layer: int | None = None) -> Iterator[Op]:
         """Yield the ops of a kind, of one layer if given."""
