@@ -79,15 +79,16 @@ def _pack(kernel: Kernel, arguments: tuple[Argument, ...], blocks: list[int]) ->
     """Append the block of a call; return the kinds of its words."""
     if not hasattr(kernel, "overloads"):
         raise TypeError(f"{kernel!r} in a table of calls: a compiled kernel is needed; write one")
-    signature = tuple(_type(kernel, given) for given in arguments)
-    blocks.append(_native(kernel, signature))
+    signature = tuple([_type(kernel, given) for given in arguments])
+    ready = _ready(kernel, signature)
+    blocks.append(ready.address)
     kinds: list[str] = []
-    for given, kind in zip(arguments, signature, strict=True):
+    for given, kind, layout in zip(arguments, signature, ready.layouts, strict=True):
         if isinstance(given, ByReference):
             blocks.append(given.array.ctypes.data)
             kinds.append(BY_REFERENCE)
             continue
-        words, layout = _words(given), _layout(kind)
+        words = _words(given)
         if len(words) != len(layout):
             raise TypeError(f"{kernel.__name__}: this Numba passes {kind} as {len(layout)} words, not {len(words)}")
         blocks += words
@@ -95,8 +96,35 @@ def _pack(kernel: Kernel, arguments: tuple[Argument, ...], blocks: list[int]) ->
     return tuple(kinds)
 
 
+class _Ready(NamedTuple):
+    """A kernel compiled for the types of its arguments."""
+
+    address: int
+    layouts: tuple[Kinds, ...]
+    signature: tuple[types.Type, ...]
+    """Kept, so that nothing else gets the identity of one of these types."""
+
+
+_known: dict[tuple[Any, ...], _Ready] = {}
+_NUMBERS = {float: types.float64, bool: types.boolean, np.float32: types.float32, np.float64: types.float64}
+
+
+def _ready(kernel: Kernel, signature: tuple[types.Type, ...]) -> _Ready:
+    """Return a compiled kernel, looked up by identity: the hash of a Numba type takes as long as all else of a call."""
+    key = (kernel, *map(id, signature))
+    found = _known.get(key)
+    if found is None:
+        found = _known[key] = _Ready(_native(kernel, signature), tuple(map(_layout, signature)), signature)
+    return found
+
+
 def _type(kernel: Kernel, given: Argument) -> types.Type:
     """Return Numba's type of an argument."""
+    exact = type(given)
+    if exact in _NUMBERS:
+        return _NUMBERS[exact]
+    if exact is int and -(2**63) <= given < 2**63:
+        return types.int64
     if isinstance(given, ByReference):
         if given.array.dtype != np.int64 or given.array.size != 1:
             raise TypeError(f"{kernel.__name__} by reference to {given.array.dtype}: an int64 array of one is needed")
