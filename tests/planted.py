@@ -273,8 +273,8 @@ MUTANTS = (
     Mutant(
         "a product of a batch forgets that the last units share a tile with units before them",
         "fasim/kernels/micro/turned.py",
-        "first + min(j, here - each)",
-        "first + j",
+        "(first + min(j, here - each)) * left_step",
+        "(first + j) * left_step",
         "tests/unit/test_micro_turned.py::test_every_remainder[gemm_nt_int8]",
     ),
 )

@@ -16,7 +16,7 @@ of the tile's own that exist (at least 1; ignored where it is whole), and a tupl
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
@@ -96,7 +96,14 @@ class _Tile:
                 new[place] = self.multiply(sums[place], x, y)
         return new
 
-    def all_sums(self, begun: list[v.Value], places: list[v.Value], terms: v.Value, rows: list[Row]) -> list[v.Value]:
+    def all_sums(
+        self,
+        begun: list[v.Value],
+        places: list[v.Value],
+        terms: v.Value,
+        rows: list[Row],
+        ahead: list[v.Value],
+    ) -> list[v.Value]:
         """Loop over K and return the sums."""
         b = self.b
         a, a_row, a_k, right, b_k = places
@@ -115,6 +122,8 @@ class _Tile:
         b.cbranch(b.icmp_signed("<", k, terms), body, end)
 
         b.position_at_end(body)
+        for start, step in zip(ahead[::2], ahead[1::2], strict=True):
+            v.prefetch(b, b.add(start, b.mul(step, k)), writes=False)
         new = self.step(sums, [b.add(at, offset) for offset in offsets], line, rows[0].masks)
         later = b.add(k, v.constant(1)), b.add(at, a_k), b.add(line, b_k)
         b.branch(head)
@@ -125,7 +134,9 @@ class _Tile:
         return sums
 
 
-def broadcast_tile(kind: Kind, rows: int, vectors: int, epilogue: Epilogue, *, whole: bool = False) -> Any:  # noqa: ANN401
+def broadcast_tile(  # noqa: ANN201 - Numba has no public type
+    kind: Kind, rows: int, vectors: int, epilogue: Epilogue, *, whole: bool = False, ahead: bool = False
+):
     """Return a function for compiled code that forms the sums of a tile and hands them to the epilogue, see above.
 
     Parameters
@@ -137,6 +148,9 @@ def broadcast_tile(kind: Kind, rows: int, vectors: int, epilogue: Epilogue, *, w
     epilogue : Epilogue
     whole : bool
         Whether all rows and columns exist. Else any rows may, and of the columns those of the last vector.
+    ahead : bool
+        Whether `given` ends with an address and a step, of what is needed next: at each k, the cache line ``address + k
+        step`` is asked for.
     """
 
     @intrinsic
@@ -149,10 +163,11 @@ def broadcast_tile(kind: Kind, rows: int, vectors: int, epilogue: Epilogue, *, w
                 left = builder.sub(columns_here, v.constant((vectors - 1) * kind.sums.count))
                 masks[-1] = v.first_lanes(builder, left, kind.sums.count)
             given = tuple(cgutils.unpack_tuple(builder, packed, len(signature.args[-1])))
+            given, next_lines = (given[:-2], given[-2:]) if ahead else (given, ())
             exist = [None if whole or i == 0 else builder.icmp_signed("<", v.constant(i), rows_here) for i in range(rows)]
             all_rows = [Row(i, kind, tuple(masks), exist[i]) for i in range(rows)]
             begun = [total for row in all_rows for total in epilogue.begin(builder, row, given)]
-            sums = writer.all_sums(begun, places, terms, all_rows)
+            sums = writer.all_sums(begun, places, terms, all_rows, list(next_lines))
             for i, row in enumerate(all_rows):
                 mine = sums[i * vectors : (i + 1) * vectors]
                 if row.exists is None:
