@@ -277,4 +277,11 @@ MUTANTS = (
         "(first + j) * left_step",
         "tests/unit/test_micro_turned.py::test_every_remainder[gemm_nt_int8]",
     ),
+    Mutant(
+        "a lane adds so many products of int16 that int32 does not hold them",
+        "fasim/kernels/micro/turned_wide.py",
+        "_PAIRS = 127",
+        "_PAIRS = 128",
+        "tests/unit/test_micro_turned.py::test_wide_sums[255]",
+    ),
 )

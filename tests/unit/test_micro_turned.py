@@ -97,6 +97,33 @@ def test_layouts(name: str) -> None:
     assert (memory == 99).all()
 
 
+@pytest.mark.parametrize("most", [2**15, 255])
+def test_wide_sums(most: int) -> None:
+    """Products of any int16, or up to 2^23, added in blocks that int32 just holds."""
+    shapes = (*product((24, 36, 64, 100), (1, 5, 29, 53), (0, 1, 2, 7, 253, 254, 255, 256, 509, 511)), (64, 250, 1021))
+    for samples, units, terms in shapes:
+        random = np.random.default_rng([samples, units, terms])
+        a = random.integers(-most, most, (samples, terms), np.int16)
+        b = random.integers(-(2**15), 2**15, (units, terms), np.int16)
+        a[0], a[1], b[0] = -most, most - 1, -(2**15)
+        out = new(np.int64, samples, units)
+        micro.gemm_nt_int16_wide(a, b, most > 256, out)
+        np.testing.assert_array_equal(out, a.astype(np.int64) @ b.astype(np.int64).T, err_msg=f"{samples} {units} {terms}")
+    for terms in (255, 256, 257, 1100):
+        a, b = np.full((32, terms), -256, np.int16), np.full((7, terms), -(2**15), np.int16)
+        out = new(np.int64, 32, 7)
+        micro.gemm_nt_int16_wide(a, b, False, out)
+        assert (out == terms * 2**23).all()
+
+
+def test_wide_sums_write_out_alone_and_read_nothing_beside() -> None:
+    for samples, units, terms, split in ((24, 3, 17, True), (65, 60, 33, False), (64, 29, 258, True)):
+        random = np.random.default_rng([samples, units, terms])
+        a, b = (random.integers(-256, 257, (rows, terms), np.int16) for rows in (samples, units))
+        expected = a.astype(np.int64) @ b.astype(np.int64).T
+        check(micro.gemm_nt_int16_wide, (a, b, split, new(np.int64, samples, units)), {3: expected})
+
+
 @pytest.mark.parametrize("name", INSTRUCTIONS)
 def test_assembly(name: str) -> None:
     """The inner loop of every shape forms sums by the instruction that the target has, none of them on the stack."""
@@ -128,6 +155,13 @@ def digest() -> str:
         a, b = drawn(name, *shape)
         np.testing.assert_array_equal(out := product_of(name, a, b), exact(a, b))
         found.update(out.tobytes())
+    for shape, split in product(product((24, 65), (8, 50), (1, 9, 300)), (True, False)):
+        a, b = drawn("gemm_nt_int16", *shape)
+        a = a if split else a >> 7
+        wide = new(np.int64, *shape[:2])
+        micro.gemm_nt_int16_wide(a, b, split, wide)
+        np.testing.assert_array_equal(wide, a.astype(np.int64) @ b.astype(np.int64).T)
+        found.update(wide.tobytes())
     return found.hexdigest()
 
 

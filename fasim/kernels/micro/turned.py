@@ -27,12 +27,12 @@ from fasim.kernels.micro.turn import turn, turn_sums, turn_words
 
 _LANES = FLOAT32.sums.count
 _VECTORS = 4 if WIDE else 2
-_SAMPLES = _VECTORS * _LANES
+SAMPLES = _VECTORS * _LANES
 _WORD = 4
-_STEP = _WORD * _SAMPLES
+_STEP = _WORD * SAMPLES
 _ALIGNMENT = 64
 # Units whose sums lie in the first-level cache until they are turned: a multiple of the units of every tile
-_BAND = 48
+BAND = 48
 # So many terms of 64 samples stay in the second-level cache (768 KB). Longer rows come in blocks, for more units at once
 _TERMS, _LONG_BAND = 3072, 240
 _OFFSETS = 8
@@ -40,8 +40,8 @@ _FLIP = 0x80808080
 
 # Units of the tiles of 1, 2, 3 and 4 vectors: as many sums as the registers hold beside what is multiplied
 _UNITS = (24, 12, 8, 6) if WIDE else (12, 6, 6, 6)
-_INTEGER_UNITS = _UNITS if WIDE else (8, 4, 4, 4)
-_MOST = _UNITS[0]
+INTEGER_UNITS = _UNITS if WIDE else (8, 4, 4, 4)
+MOST = _UNITS[0]
 _ONE = (1, 1, 1, 1)
 
 
@@ -52,17 +52,17 @@ def _tiles(kind: Kind, units: tuple[int, ...]) -> tuple[Any, ...]:
 
 _float1, _float2, _float3, _float4 = _tiles(FLOAT32, _UNITS)
 _float_one1, _float_one2, _float_one3, _float_one4 = _tiles(FLOAT32, _ONE)
-_pairs1, _pairs2, _pairs3, _pairs4 = _tiles(INT16, _INTEGER_UNITS)
-_pairs_one1, _pairs_one2, _pairs_one3, _pairs_one4 = _tiles(INT16, _ONE)
+pairs1, pairs2, pairs3, pairs4 = _tiles(INT16, INTEGER_UNITS)
+pairs_one1, pairs_one2, pairs_one3, pairs_one4 = _tiles(INT16, _ONE)
 # B's bytes are broadcast, so that A's, in vectors, are the unsigned ones. Without VNNI these are never called
 _BYTES = INT8 if VNNI else INT16
-_quads1, _quads2, _quads3, _quads4 = _tiles(_BYTES, _INTEGER_UNITS)
+_quads1, _quads2, _quads3, _quads4 = _tiles(_BYTES, INTEGER_UNITS)
 _quads_one1, _quads_one2, _quads_one3, _quads_one4 = _tiles(_BYTES, _ONE)
 _offsets = dot_tile(INT8 if VNNI else INT16, 1, _OFFSETS, "only" if VNNI else "none")
 
 
 @intrinsic
-def _copy_last(_context, source, count, target, flip):
+def copy_last(_context, source, count, target, flip):
     """Copy the last 1 .. 3 bytes of a row, as a word that ends with zeros, changed by `flip`."""
 
     def codegen(context, b, _signature, arguments):
@@ -86,14 +86,14 @@ def _ask(_context, address):
 
 
 @njit(inline="always", cache=True)
-def _sums(tile, one, each, turned, line, b, b_step, ends, sums, first, here, words, rest, out):
+def form_sums(tile, one, each, turned, line, b, b_step, ends, sums, first, here, words, rest, out):
     """Form the sums of a band of units, block by block of K.
 
     The last tile takes the last units that there are, some of them again, to lines of its own. Meanwhile the lines of `out`
-    (address, step, samples) are asked for, and what the next tile takes of B: 0.65 -> 0.83 of the peak of float32 for 64 x
-    1000 x 1000 where they are not in the second-level cache, 0.44 -> 0.7 for int8.
+    (address, step, how many, 0 for none, bytes of a number) are asked for, and what the next tile takes of B: 0.65 -> 0.83
+    of the peak of float32 for 64 x 1000 x 1000 where they are not in the second-level cache, 0.44 -> 0.7 for int8.
     """
-    to, to_step, samples = out
+    to, to_step, samples, size = out
     columns, few = line // _WORD, first + here < each
     blocks = max((words + _TERMS - 1) // _TERMS, 1)
     for block in range(blocks + min(rest, 1)):
@@ -108,10 +108,21 @@ def _sums(tile, one, each, turned, line, b, b_step, ends, sums, first, here, wor
         for j in range(0, 0 if few else here, each):
             if begun:
                 for n in range(j * samples // here, min(j + each, here) * samples // here):
-                    for c in range(0, here * _WORD, _ALIGNMENT):
+                    for c in range(0, here * size, _ALIGNMENT):
                         _ask(to + n * to_step + c)
             at = left + (first + min(j, here - each)) * step
             tile(at, step, _WORD, right, line, count, each, columns, (sums + j * line, line, begun, at + soon, soon_step))
+
+
+@njit(inline="always", cache=True)
+def spread(turn_out, sums, line, to, to_step, first, here, each, samples, given):
+    """Turn the sums of a band of units, whose last ones may lie behind lines of units that were formed again."""
+    again = 0 if first + here < each else -here % each
+    whole = here - here % each if again else here
+    turn_out(sums, line, to, to_step, whole, samples, given)
+    if again:
+        given += whole * _WORD if given != 0 else 0
+        turn_out(sums + (whole + again) * line, line, to + whole * _WORD, to_step, here - whole, samples, given)
 
 
 @njit(inline="always", cache=True)
@@ -123,48 +134,43 @@ def _cover(
     tile1, tile2, tile3, tile4 = tiles
     one1, one2, one3, one4 = ones
     words, rest = terms * size // _WORD, terms * size % _WORD
-    band = _BAND if words <= _TERMS else _LONG_BAND
+    band = BAND if words <= _TERMS else _LONG_BAND
     like = np.float32(0)
-    length = (words + 1 + band + _MOST) * _SAMPLES
+    length = (words + 1 + band + MOST) * SAMPLES
     memory = np.empty((1, length + columns + band + (_ALIGNMENT + _OFFSETS * _WORD) // _WORD), np.float32)
     turned = (address(memory, like) + _ALIGNMENT - 1) // _ALIGNMENT * _ALIGNMENT
     sums, ends = turned + (words + 1) * _STEP, turned + length * _WORD
     offsets = ends + columns * _WORD
     for j in range(columns if rest else 0):
-        _copy_last(b + j * b_step + words * _WORD, rest, ends + j * _WORD, 0)
-    for n in range(0, rows, _SAMPLES):
-        count = min(_SAMPLES, rows - n)
+        copy_last(b + j * b_step + words * _WORD, rest, ends + j * _WORD, 0)
+    for n in range(0, rows, SAMPLES):
+        count = min(SAMPLES, rows - n)
         vectors = (count + _LANES - 1) // _LANES
         each = units[vectors - 1]
         line, source = vectors * _LANES * _WORD, a + n * a_step
         if size == _WORD and count % _LANES:
             # lanes without a sample: what lies there might be subnormal, and slow
-            memory[:, : (words + 1) * _SAMPLES] = 0
+            memory[:, : (words + 1) * SAMPLES] = 0
         turn_a(source, a_step, turned, line, count, words, flip)
         for i in range(count if rest else 0):
-            _copy_last(source + i * a_step + words * _WORD, rest, turned + words * line + i * _WORD, flip)
+            copy_last(source + i * a_step + words * _WORD, rest, turned + words * line + i * _WORD, flip)
         for first in range(0, columns, band):
             here, to = min(band, columns - first), out + n * out_step + first * _WORD
-            end = to, out_step, count
+            end = to, out_step, count, _WORD
             if vectors == 1:
-                _sums(tile1, one1, each, turned, line, b, b_step, ends, sums, first, here, words, rest, end)
+                form_sums(tile1, one1, each, turned, line, b, b_step, ends, sums, first, here, words, rest, end)
             elif vectors == 2:
-                _sums(tile2, one2, each, turned, line, b, b_step, ends, sums, first, here, words, rest, end)
+                form_sums(tile2, one2, each, turned, line, b, b_step, ends, sums, first, here, words, rest, end)
             elif vectors == 3:
-                _sums(tile3, one3, each, turned, line, b, b_step, ends, sums, first, here, words, rest, end)
+                form_sums(tile3, one3, each, turned, line, b, b_step, ends, sums, first, here, words, rest, end)
             else:
-                _sums(tile4, one4, each, turned, line, b, b_step, ends, sums, first, here, words, rest, end)
+                form_sums(tile4, one4, each, turned, line, b, b_step, ends, sums, first, here, words, rest, end)
             given = bias + first * _WORD if bias != 0 else 0
             if signed:
                 given = offsets
                 for i in range(0, here, _OFFSETS):
                     _offsets(b, 0, b + (first + i) * b_step, b_step, terms, offsets + i * _WORD, 0, 1, here - i, 1, 0)
-            again = 0 if first + here < each else -here % each
-            whole = here - here % each if again else here
-            turn_out(sums, line, to, out_step, whole, count, given)
-            if again:
-                given += whole * _WORD if given != 0 else 0
-                turn_out(sums + (whole + again) * line, line, to + whole * _WORD, out_step, here - whole, count, given)
+            spread(turn_out, sums, line, to, out_step, first, here, each, count, given)
     keep(memory)
 
 
@@ -182,8 +188,8 @@ def turned_float32(a, a_step, b, b_step, bias, out, out_step, rows, columns, ter
 def turned_int16(a, a_step, b, b_step, out, out_step, rows, columns, terms):
     """``out = a b^T`` of int16."""
     _cover(
-        (_pairs1, _pairs2, _pairs3, _pairs4), (_pairs_one1, _pairs_one2, _pairs_one3, _pairs_one4),
-        _INTEGER_UNITS, turn_words, turn_sums, False, 2, 0,
+        (pairs1, pairs2, pairs3, pairs4), (pairs_one1, pairs_one2, pairs_one3, pairs_one4),
+        INTEGER_UNITS, turn_words, turn_sums, False, 2, 0,
         a, a_step, b, b_step, 0, out, out_step, rows, columns, terms,
     )  # fmt: skip
 
@@ -193,7 +199,7 @@ def turned_int8(a, a_step, b, b_step, out, out_step, rows, columns, terms):
     """``out = a b^T`` of int8: A's are multiplied with 128 added, which is taken off again. Needs VNNI."""
     _cover(
         (_quads1, _quads2, _quads3, _quads4), (_quads_one1, _quads_one2, _quads_one3, _quads_one4),
-        _INTEGER_UNITS, turn_words, turn_sums, True, 1, _FLIP,
+        INTEGER_UNITS, turn_words, turn_sums, True, 1, _FLIP,
         a, a_step, b, b_step, 0, out, out_step, rows, columns, terms,
     )  # fmt: skip
 
@@ -203,6 +209,6 @@ def turned_uint8(a, a_step, b, b_step, out, out_step, rows, columns, terms):
     """``out = a b^T`` of uint8 and int8. Needs VNNI."""
     _cover(
         (_quads1, _quads2, _quads3, _quads4), (_quads_one1, _quads_one2, _quads_one3, _quads_one4),
-        _INTEGER_UNITS, turn_words, turn_sums, False, 1, 0,
+        INTEGER_UNITS, turn_words, turn_sums, False, 1, 0,
         a, a_step, b, b_step, 0, out, out_step, rows, columns, terms,
     )  # fmt: skip

@@ -9,11 +9,11 @@ import numpy as np
 from numba import njit
 
 from fasim.kernels.compile import kernel
-from fasim.kernels.micro import portable, tiles
+from fasim.kernels.micro import portable, tiles, turned_wide
 from fasim.kernels.micro.arrays import address, keep
 from fasim.kernels.micro.blocks import BLOCK_BYTES, block_length
 from fasim.kernels.micro.dot_wide import wide_tile
-from fasim.kernels.micro.gemm import check, lengthen
+from fasim.kernels.micro.gemm import check, lengthen, worthwhile
 from fasim.kernels.micro.kinds import INT16, WIDE
 from fasim.kernels.micro.target import TARGET
 
@@ -33,7 +33,9 @@ _many = wide_tile(INT16, _ROWS, _COLUMNS, split=False)
 _one = wide_tile(INT16, 1, _ONE_ROW, split=False)
 _many_split = wide_tile(INT16, _SPLIT_ROWS, _SPLIT_COLUMNS, split=True)
 _one_split = wide_tile(INT16, 1, _SPLIT_ONE_ROW, split=True)
-_portable_wide = portable.gemm_wide
+_portable_wide, _turned = portable.gemm_wide, turned_wide.turned_wide
+# Rows from which on broadcast tiles are faster: 1.2 to 1.4 times for 32 and 64 x 784 x 500, even for 16
+_BATCH = 24
 
 
 @njit(inline="always", cache=True)
@@ -105,6 +107,9 @@ def gemm_nt_int16_wide(a, b, split, out):
     check(a, b, out)
     if _PORTABLE:
         _portable_wide(a, b, out)
+        return
+    if len(a) >= _BATCH and worthwhile(len(a)):
+        _turned(left, a.strides[0], right, b.strides[0], bool(split), to, out.strides[0], *out.shape, a.shape[1])
         return
     if _LENGTHENS and a.shape[1] < _SHORTEST:
         longer_a, longer_b = lengthen(a), lengthen(b)
