@@ -7,14 +7,16 @@ that float32 and fixed point differ by their arithmetic alone.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from fasim import feedback
 from fasim.errors import ConfigError
 from fasim.fixedpoint import Fixed, quantize
-from fasim.memory import aligned_copy
+from fasim.memory import LINE_BYTES, aligned_copy, aligned_zeros
 from fasim.network import Network, Segment, init_limit
 from fasim.rng import check_seed, stream
 from fasim.schedule import Draw, Op, Schedule, Tensor
@@ -23,6 +25,9 @@ from fasim.schedule.lowering import MAX_ACCUMULATOR_BITS, RANDOM_BITS
 from fasim.schedule.lowering.exponents import Range, range_of, shift_range
 
 State = dict[str, np.ndarray]
+
+# 512 KB of float64
+_AT_ONCE = 1 << 16
 
 NORM_START = {"gain": 1.0, "shift": 0.0, "running_mean": 0.0, "running_var": 1.0}
 
@@ -44,89 +49,106 @@ def initial_state(network: Network, schedule: Schedule, seed: int) -> State:
         cache line does.
     """
     state: State = {"seed": np.array([check_seed(seed)], np.int64)}
-    drawn = {}
-    for segment in network.segments:
-        weight, bias = _draw_layer(network, segment, seed)
-        drawn[f"weight.{segment.index}"] = drawn[f"master.{segment.index}"] = weight
-        drawn[f"bias.{segment.index}"] = bias
     for tensor in schedule.tensors.values():
         if tensor.storage not in ("state", "generated"):
             continue
         if tensor.draw is not None:
             state[tensor.name] = _draw_feedback(tensor, tensor.draw, seed)
             continue
-        if tensor.cls == "state":
-            values = np.zeros(tensor.shape)
-        elif tensor.cls == "norm":
-            values = np.full(tensor.shape, NORM_START[tensor.name.partition(".")[0]])
-        else:
-            values = drawn[tensor.name]
-        state[tensor.name] = _store(values, tensor)
-    _copy_from_masters(schedule, state, drawn)
-    return {name: aligned_copy(array) for name, array in state.items()}
+        state[tensor.name] = array = aligned_zeros(tensor.shape, _dtype(tensor.format))
+        if tensor.cls == "norm":
+            array[...] = _stored(np.full(tensor.shape, NORM_START[tensor.name.partition(".")[0]]), tensor.format)
+    conversions = _conversions(schedule)
+
+    def keep(name: str, start: int, values: np.ndarray) -> None:
+        if name in state:
+            state[name].reshape(-1)[start : start + len(values)] = conversions[name](values)
+
+    for segment in network.segments:
+        for kind, start, values in _draw_layer(network, segment, seed):
+            keep(f"{kind}.{segment.index}", start, values)
+            if kind == "weight":
+                keep(f"master.{segment.index}", start, values)
+    for tensor in schedule.of_class("master"):
+        name = tensor.name.removeprefix("master.")
+        if name.startswith("feedback."):
+            raw, copy = state[tensor.name], schedule[name]
+            state[name] = aligned_zeros(copy.shape, _dtype(copy.format))
+            for part in _parts(raw.size):
+                state[name].reshape(-1)[part] = _cast(raw.reshape(-1)[part], tensor.format, copy.format)
+    return {name: aligned_copy(array) if array.ctypes.data % LINE_BYTES else array for name, array in state.items()}
+
+
+def _parts(size: int) -> Iterator[slice]:
+    """Divide numbers: what is drawn and cast in float64 at once takes no memory to speak of."""
+    return (slice(start, min(start + _AT_ONCE, size)) for start in range(0, size, _AT_ONCE))
 
 
 def _draw_feedback(tensor: Tensor, draw: Draw, seed: int) -> np.ndarray:
     """Return one array of a feedback matrix; the places of non-zeros are plain indices on every datapath."""
     values = feedback.parse(draw.family).draw(draw.stream, draw.shape, seed, widest=draw.widest)[draw.part]
-    return values if draw.part in ("index", "start") else _store(values, tensor)
+    return values if draw.part in ("index", "start") else np.ascontiguousarray(_stored(values, tensor.format))
 
 
-def _draw_layer(network: Network, segment: Segment, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return weight and bias of a layer in float64."""
-    weight, bias = _draw_default(network.init, segment, seed)
-    match network.bias_init:
-        case "zero":
-            bias = np.zeros_like(bias)
-        case "normal":
-            bias = stream(seed, "bias", segment.index).standard_normal(bias.shape)
-    return weight, bias
-
-
-def _draw_default(init: str, segment: Segment, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the weight of a layer, and the bias that its initialisation brings along."""
+def _draw_layer(network: Network, segment: Segment, seed: int) -> Iterator[tuple[str, int, np.ndarray]]:
+    """Draw weight and bias of a layer in float64: which of them, the number of the first value, some values."""
     shape, units = segment.weight_shape, segment.weight_shape[0]
-    random = stream(seed, "init", segment.index)
-    if init == "lecun":
-        return random.standard_normal(shape) / math.sqrt(segment.fan_in), np.zeros(units)
-    limit = init_limit(init, segment)
-    weight = random.uniform(-limit, limit, shape)
-    return weight, random.uniform(-limit, limit, units) if init == "torch" else np.zeros(units)
+    random, bias = stream(seed, "init", segment.index), np.zeros(units)
+    limit = 0.0 if network.init == "lecun" else init_limit(network.init, segment)
+    for part in _parts(math.prod(shape)):
+        count = part.stop - part.start
+        if network.init == "lecun":
+            yield "weight", part.start, random.standard_normal(count) / math.sqrt(segment.fan_in)
+        else:
+            yield "weight", part.start, random.uniform(-limit, limit, count)
+    if network.bias_init == "normal":
+        bias = stream(seed, "bias", segment.index).standard_normal(units)
+    elif network.bias_init != "zero" and network.init == "torch":
+        bias = random.uniform(-limit, limit, units)
+    yield "bias", 0, bias
 
 
-def _store(values: np.ndarray, tensor: Tensor) -> np.ndarray:
-    if tensor.format is None:
-        return np.ascontiguousarray(values, np.float32)
-    return np.ascontiguousarray(quantize(values, tensor.format))
+def _conversions(schedule: Schedule) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Return what makes the numbers of each tensor of drawn values.
 
-
-def _copy_from_masters(schedule: Schedule, state: State, drawn: State) -> None:
-    """Cast each master to the copy that the datapath reads, by RND and SAT.
-
-    Not by the copy's own cast: a stochastic one would need a step number before the first step. A layer that a rule leaves
-    untrained has no master, but its weights are rounded as if it had: all rules start from the same ones.
+    A copy that the datapath reads beside a master is cast from it by RND and SAT, not by its own cast: a stochastic one
+    would need a step number before the first step. A layer that a rule leaves untrained has no master, but its weights are
+    rounded as if it had: all rules start from the same ones.
     """
+    found: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        tensor.name: partial(_stored, fmt=tensor.format) for tensor in schedule.tensors.values()
+    }
     masters = {tensor.name.removeprefix("master."): tensor.format for tensor in schedule.of_class("master")}
-    for name in masters:
-        if name.startswith("feedback."):
-            state[name] = _cast(state[f"master.{name}"], masters[name], schedule[name].format)
     layers = [name for name in masters if name.isdecimal()]
     for copy in schedule.of_class("weight") if layers else []:
-        layer = copy.name.removeprefix("weight.")
-        master, other = masters.get(layer), masters[layers[0]]
+        master, other = masters.get(copy.name.removeprefix("weight.")), masters[layers[0]]
         beside = schedule[f"weight.{layers[0]}"].format
         assert copy.format is not None
         assert other is not None
         assert beside is not None
         if master is None:
             master = replace(other, frac=copy.format.frac + other.frac - beside.frac)
-        state[copy.name] = _cast(quantize(drawn[copy.name], master), master, copy.format)
+        found[copy.name] = partial(_through, master=master, fmt=copy.format)
+    return found
+
+
+def _dtype(fmt: Fixed | None) -> np.dtype:
+    return np.dtype(np.float32) if fmt is None else np.dtype(fmt.dtype)
+
+
+def _stored(values: np.ndarray, fmt: Fixed | None) -> np.ndarray:
+    return values.astype(np.float32) if fmt is None else quantize(values, fmt)
+
+
+def _through(values: np.ndarray, master: Fixed, fmt: Fixed) -> np.ndarray:
+    """Return the numbers of a copy whose master has these values."""
+    return _cast(quantize(values, master), master, fmt)
 
 
 def _cast(raw: np.ndarray, source: Fixed | None, target: Fixed | None) -> np.ndarray:
     assert source is not None
     assert target is not None
-    return np.ascontiguousarray(quantize(np.ldexp(raw.astype(np.float64), -source.frac), target))
+    return quantize(np.ldexp(raw.astype(np.float64), -source.frac), target)
 
 
 def set_learning_rate(state: State, schedule: Schedule, rate: float, feedback_rate: float | None = None) -> None:

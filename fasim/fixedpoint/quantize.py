@@ -13,6 +13,7 @@ from fasim.fixedpoint.format import Fixed
 from fasim.scalar.rounding import ROUNDINGS, TABLES
 
 _RANDOM = ("STOCH", "STOCH_PSEUDO")
+_AT_ONCE = 1 << 14
 
 
 @overload
@@ -58,6 +59,21 @@ def quantize(
     cast = Cast(fmt, rounding, overflow)
     if cast.rounding in _RANDOM:
         raise FormatError(f"{cast.rounding} of floating-point values: quantize with a deterministic mode, such as RND")
+    given = np.asarray(values)
+    flat, result = given.reshape(-1), np.empty(given.size, fmt.dtype)
+    outside = 0
+    # numbers in float64, of which a dozen arrays are needed, that stay in the cache
+    for start in range(0, flat.size, _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        result[part], beyond = _rounded(flat[part], cast)
+        outside += beyond
+    shaped = result.reshape(given.shape)
+    return (shaped, outside) if return_counts else shaped
+
+
+def _rounded(values: NDArray[Any], cast: Cast) -> tuple[NDArray[Any], int]:
+    """Return the raw numbers of some values, and how many were outside of the range."""
+    fmt = cast.format
     exact = np.asarray(values, dtype=np.float64)
     if not np.isfinite(exact).all():
         raise FormatError(f"NaN or infinity has no number in format {fmt}: mend the values first")
@@ -88,8 +104,7 @@ def quantize(
         raw = (rounded & hi) + np.where((rounded < 0) | (far & negative), lo, 0)
     else:
         raw = lo + (((rounded & (hi - lo)) - (lo & (hi - lo))) & (hi - lo))
-    result = raw.astype(fmt.dtype)
-    return (result, int(outside.sum())) if return_counts else result
+    return raw.astype(fmt.dtype), int(outside.sum())
 
 
 def dequantize(raw: NDArray[Any], fmt: Fixed) -> NDArray[np.float32]:

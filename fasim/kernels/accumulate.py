@@ -22,9 +22,10 @@ registers : int32 or int64[P, columns]      scratch, in whose type is reckoned: 
                                             (with `every_mac` = 0: the whole sum) must fit; P = lanes for LANES, 2 for
                                             TREE, else 1
 
-All of a row's registers advance together, one product each, so that LLVM vectorises over them. In ascending order, products
-not rounded, additions that provably stay in range are done as exact products (`fasim.kernels.proven`), to the same bits. Each function works on a
-slice of the batch rows, gradients on a slice of the units; results and counts do not depend on the division.
+All of a row's registers advance together, one product each, so that LLVM vectorises over them; in ascending order, with
+products as they are, additions that provably stay in range are done as exact products (`fasim.kernels.proven`), to the same
+bits. Each function works on a slice of the batch rows, gradients on a slice of the units; results and counts do not depend
+on the division.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """Sums in registers of limited width, fast: as exact products where no addition can leave the range.
 
-What `fasim.kernels.accumulate` states needs the range of an addition only where it can be left. Terms are taken in blocks; of
-a row of factors and a panel of sources, ``sum_k |factor_k| * max |source|`` bounds what a block adds. A register on its way
-through a block is no farther from the mean of what it holds before and after than half of that, so that both ends together
-prove for all additions that they stay in range, whatever the mode: then the exact sum of the block is what the register
-holds, and nothing counts. Only where it is not proven are the additions of a block done one by one: same bits, same counts.
+What `fasim.kernels.accumulate` states needs the range of an addition only where it can be left. Terms are taken in blocks;
+of a row of factors and a panel of sources, ``sum_k |factor_k| * max |source|`` bounds what a block adds. On its way through
+a block a register is no farther from the mean of what it holds before and after than half of that, so that both ends
+together prove for all additions that they stay in range, whatever the mode: then the exact sum of the block is what the
+register holds, and nothing counts. Only where it is not proven are the additions of a block done one by one: same bits and
+counts.
 
 128 x 784 x 500 random bytes in 20 bits take 0.9 ms where additions one by one took 9.5 ms, int16 in 36 bits 1.9 where
 they took 18; where every register saturates all the time, half as long as one by one.

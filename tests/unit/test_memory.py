@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from dataclasses import replace
+from importlib import import_module
+
 import numpy as np
 import pytest
 
@@ -55,3 +59,33 @@ def test_state_and_buffers_begin_on_cache_lines(datapath, tmp_path):
         assert away == []
     for name, array in state.items():
         np.testing.assert_array_equal(again[name], array)
+
+
+@pytest.mark.parametrize("datapath", ["float32", "s8", "s16"])
+def test_building_a_state_takes_little_beside_it(datapath):
+    """Draws in float64 and a dozen arrays of their rounding are made of some thousand numbers at once, not of a layer."""
+    network = Network.parse("3000-400-10")
+    schedule = training_step(network, "dfa", StepSettings(), load_datapath(datapath))
+    tracemalloc.start()
+    state = initial_state(network, schedule, 0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    held = sum(array.nbytes for array in state.values())
+    # 1.2 million weights are 9.6 MB in float64
+    assert held < peak < held + 5e6
+
+
+def test_draws_do_not_depend_on_how_many_are_made_at_once(monkeypatch):
+    network = replace(Network.parse("30-20-10"), bias_init="normal")
+    for init in ("torch", "lecun"):
+        for datapath in ("float32", "s8"):
+            drawn = replace(network, init=init)
+            schedule = training_step(drawn, "kp", StepSettings(), load_datapath(datapath))
+            states = []
+            for at_once in (7, 1 << 16):
+                monkeypatch.setattr("fasim.state._AT_ONCE", at_once)
+                monkeypatch.setattr(import_module("fasim.fixedpoint.quantize"), "_AT_ONCE", at_once)
+                states.append(initial_state(drawn, schedule, 5))
+            assert states[0].keys() == states[1].keys()
+            for name, array in states[0].items():
+                np.testing.assert_array_equal(array, states[1][name], err_msg=name)
