@@ -11,9 +11,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "APYTYPES_THREAD_COUNT"):
     os.environ[name] = "1"  # before the libraries that read it
@@ -38,19 +40,20 @@ OPTIONAL = {"qtorch": "QPyTorch", "fxpmath": "fxpmath", "torch": "torch._int_mm 
 Engine = Callable[[], Any]
 
 
-class Task(NamedTuple):
+@dataclass(frozen=True)
+class Task:
     """``cast(a @ b)``, RND and SAT into the operands' width, from raw integers (N, K) and (K, J) that are at hand."""
 
     bits: int
     a: np.ndarray
     b: np.ndarray
 
-    @property
+    @cached_property
     def fmt(self) -> Fixed:
         """Format of both operands: all bits but the sign are fraction."""
         return Fixed(self.bits, self.bits - 1)
 
-    @property
+    @cached_property
     def cast(self) -> Cast:
         """The result keeps `INT_BITS` before the point."""
         return Cast(Fixed(self.bits, self.bits - INT_BITS), "RND", "SAT")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from fasim.errors import FormatError
 from fasim.fixedpoint import aliases
@@ -82,6 +83,7 @@ class Acc:
         return not self.every_mac and not self.product_rounding
 
     @classmethod
+    @lru_cache
     def parse(cls, text: str) -> Acc | None:
         """Read a text such as ``20 SAT every_mac RND:12 lanes:4``; None for ``exact``.
 

@@ -9,6 +9,8 @@ make of it is computed addition by addition.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +22,8 @@ from fasim.fixedpoint import register
 from fasim.fixedpoint.accumulator import Acc
 from fasim.fixedpoint.cast import Cast, limits
 from fasim.fixedpoint.format import Fixed
+from fasim.kernels import micro
+from fasim.kernels.micro.outer_integer import GROUP
 from fasim.scalar.rounding import OVERFLOWS, ROUNDINGS
 
 Integers = NDArray[Any]
@@ -31,6 +35,11 @@ _SHORTEST_CHUNK = 16  # terms for which int32 sums are worth the pass that adds 
 # below, copying the matrix, as floats or transposed, costs more than integer loops: 90 and 145 us against 30 for one row of
 # 784 x 500
 _FEW_ROWS = 4
+# numbers of B from which it is taken as it lies, in groups of rows: 17 us for 784 x 500 bytes, to transpose it 124
+_LARGE = 1 << 15
+_WORDS, _WORD_BYTES = 2, 4
+# the largest product that wide sums of int16 take as it is
+_WHOLE = 2**23
 ENGINES = ("auto", "integer", *_EXACT_UP_TO)
 
 
@@ -114,6 +123,7 @@ def exact_window(a_format: Fixed, b_format: Fixed, terms: int) -> dict[str, bool
     return {name: most <= limit for name, limit in _EXACT_UP_TO.items()} | {"integer": most < 2 ** (_MOST_BITS - 1)}
 
 
+@lru_cache
 def sum_format(a_format: Fixed, b_format: Fixed, terms: int, bias_format: Fixed | None = None) -> Fixed:
     """Return the narrowest format that holds every sum of ``terms`` products, bias included.
 
@@ -293,6 +303,8 @@ def _most(a_format: Fixed, b_format: Fixed, terms: int) -> int:
 def _checked(values: ArrayLike, fmt: Fixed, name: str) -> Integers:
     """Return contiguous integers of at most 64 bits, all within the format."""
     given = np.ascontiguousarray(values)
+    if given.dtype == fmt.dtype and fmt.bits == 8 * given.itemsize and given.ndim == np.ndim(values):
+        return given
     if given.dtype.kind not in "iu":
         raise FormatError(f"{name} holds {given.dtype}: raw integers are needed; quantize makes them from floats")
     held = np.iinfo(given.dtype)
@@ -326,15 +338,17 @@ def _cast(raw: Integers, frac: int, cast: Cast, out: Integers, counters: Integer
 def _exact(a: Integers, b: Integers, a_format: Fixed, b_format: Fixed, engine: str) -> Integers:
     """Return the exact products' sums, int32 where the bound of the formats allows it."""
     terms = a.shape[1]
-    allowed = exact_window(a_format, b_format, terms)
     most = _most(a_format, b_format, terms)
     narrow = most < 2**31
+    if engine == "auto" and len(a) >= _FEW_ROWS:
+        found = _by_dot_products(a, b, a_format, b_format, most)
+        if found is not None:
+            return found
+    allowed = exact_window(a_format, b_format, terms)
     if engine != "auto":
         chosen = engine
     elif len(a) < _FEW_ROWS:
         chosen = "integer"
-    elif narrow and (sums := _by_dot_products(a, b, a_format, b_format)) is not None:
-        return sums
     else:
         chosen = next(name for name in (*_EXACT_UP_TO, "integer") if allowed[name] or name == "integer")
     if chosen != "integer":
@@ -356,10 +370,36 @@ def _exact(a: Integers, b: Integers, a_format: Fixed, b_format: Fixed, engine: s
     return sums
 
 
-def _by_dot_products(a: Integers, b: Integers, a_format: Fixed, b_format: Fixed) -> Integers | None:
-    """Return the sums, which int32 holds, by the CPU's dot products of bytes or words; None where it or they do not fit."""
-    # imported here: it asks LLVM what the CPU can do, which a program without such products need not wait for
-    from fasim.kernels import micro
+def _by_dot_products(a: Integers, b: Integers, a_format: Fixed, b_format: Fixed, most: int) -> Integers | None:
+    """Return the sums, up to `most`, by the CPU's dot products of bytes or words; None where they do not fit."""
+    found = _dot_product(a_format, b_format)
+    if found is None:
+        return None
+    kernel, a_type, b_type = found
+    a, b = a.astype(a_type, copy=False), b.astype(b_type, copy=False)
+    if most >= 2**31:
+        wide = np.empty((len(a), b.shape[1]), np.int64)
+        left, right = a.astype(np.int16, copy=False), np.ascontiguousarray(b.T, np.int16)
+        micro.gemm_nt_int16_wide(left, right, _most(a_format, b_format, 1) > _WHOLE, wide)
+        return wide
+    sums = np.empty((len(a), b.shape[1]), np.int32)
+    group = GROUP if a_type == b_type == np.int8 else _WORDS
+    if a_type != b_type or group * a.itemsize != _WORD_BYTES or b.size < _LARGE or a.shape[1] % group:
+        kernel(a, np.ascontiguousarray(b.T), sums)
+        return sums
+    flip, groups, offsets = (128 if group > _WORDS else 0), a.shape[1] // group, np.zeros(len(a), np.int32)
+    left = a.reshape(len(a), groups, group).transpose(1, 0, 2)
+    right = np.empty((groups, b.shape[1], group), np.uint8 if flip else b.dtype)
+    kernels.interleave(b, flip, right)
+    if flip:
+        kernels.flip_offsets(left, offsets)
+    micro.outer_sums(left, right, offsets, sums)
+    return sums
+
+
+@lru_cache
+def _dot_product(a_format: Fixed, b_format: Fixed) -> tuple[Callable[..., None], type, type] | None:
+    """Return the kernel of dot products that takes the formats, and its types."""
 
     def fit(a_type: type, b_type: type) -> bool:
         pairs = ((a_format, np.iinfo(a_type)), (b_format, np.iinfo(b_type)))
@@ -370,10 +410,6 @@ def _by_dot_products(a: Integers, b: Integers, a_format: Fixed, b_format: Fixed)
         (micro.gemm_nt_uint8, np.uint8, np.int8),
         (micro.gemm_nt_int16, np.int16, np.int16),
     )
-    found = next((choice for choice in choices if fit(*choice[1:])), None)
-    if found is None or micro.TARGET == "portable":  # whose loops BLAS outruns
+    if micro.TARGET == "portable":  # whose loops BLAS outruns
         return None
-    kernel, a_type, b_type = found
-    sums = np.empty((len(a), b.shape[1]), np.int32)
-    kernel(a.astype(a_type, copy=False), np.ascontiguousarray(b.T, b_type), sums)
-    return sums
+    return next((choice for choice in choices if fit(*choice[1:])), None)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from fasim.errors import FormatError
 from fasim.fixedpoint.accumulator import ORDERS, Acc
@@ -49,6 +50,32 @@ def accumulate(
     FormatError
         If the binary points contradict each other, or more than 63 bits are needed before the register's range is applied.
     """
+    plan = _plan(a_format, b_format, bias_format, acc, a.shape[1])
+    registers: Integers = np.empty((plan.rows, b.shape[1]), plan.kind)
+    out = np.empty((a.shape[0], b.shape[1]), plan.total.dtype)
+    # in the types of the formats kernels take the fast way
+    a, b = a.astype(a_format.dtype, copy=False), b.astype(b_format.dtype, copy=False)
+    if bias is None:
+        project_accumulate(a, b, *plan.codes, registers, out, counters)
+    else:
+        weight = np.ascontiguousarray(b.T)
+        dense_accumulate(a, weight, bias, plan.bias_shift, *plan.codes, registers, out, counters)
+    return out, plan.total
+
+
+class _Plan(NamedTuple):
+    """What follows from formats and the accumulator alone."""
+
+    total: Fixed
+    bias_shift: int
+    codes: tuple[int, ...]
+    rows: int
+    kind: DTypeLike
+
+
+@lru_cache
+def _plan(a_format: Fixed, b_format: Fixed, bias_format: Fixed | None, acc: Acc, terms: int) -> _Plan:
+    """Return the format of the register and how kernels are to reckon it; refuse what `accumulate` refuses."""
     product = a_format.frac + b_format.frac
     if acc.product_rounding and acc.product_frac > product:
         raise FormatError(f"accumulator {acc}: a product has {product} fraction bits, it cannot be rounded to more")
@@ -59,26 +86,17 @@ def accumulate(
     frac = max(frac, bias_frac)
     total = Fixed(acc.bits, frac)
     lo, hi = limits(total, acc.overflow)
-    widest = _widest(a_format, b_format, a.shape[1], acc, product - frac)
+    widest = _widest(a_format, b_format, terms, acc, product - frac)
     if bias_format is not None:
         widest = max(widest, max(-bias_format.lo, bias_format.hi) << frac - bias_frac)
     needed = (widest + max(-lo, hi) + 1).bit_length() + 1
     if needed > 64:
         raise FormatError(f"accumulator {acc}: {needed} bits are needed before its range is applied, 64 are possible")
-    # one bit to spare: kernels add two registers to prove what stays in range
-    kind = np.int32 if needed < 32 else np.int64
-    registers = np.empty(({"lanes": acc.width, "tree": 2}.get(acc.order, 1), b.shape[1]), kind)
-    out = np.empty((a.shape[0], b.shape[1]), total.dtype)
     rounding = ROUNDINGS[acc.product_rounding or "TRN"]
     codes = (product - frac, rounding, lo, hi, OVERFLOWS[acc.overflow], acc.every_mac, ORDERS.index(acc.order), acc.width)
-    # in the types of the formats kernels take the fast way
-    a, b = a.astype(a_format.dtype, copy=False), b.astype(b_format.dtype, copy=False)
-    if bias is None:
-        project_accumulate(a, b, *codes, registers, out, counters)
-    else:
-        weight = np.ascontiguousarray(b.T)
-        dense_accumulate(a, weight, bias, frac - bias_frac, *codes, registers, out, counters)
-    return out, total
+    # one bit to spare: kernels add two registers to prove what stays in range
+    kind = np.int32 if needed < 32 else np.int64
+    return _Plan(total, frac - bias_frac, codes, {"lanes": acc.width, "tree": 2}.get(acc.order, 1), kind)
 
 
 def _widest(a_format: Fixed, b_format: Fixed, terms: int, acc: Acc, drop: int) -> int:

@@ -99,6 +99,20 @@ def test_requantize_refusals():
         requantize([1], S8, S16, "STOCH", "SAT", seed=-1)
 
 
+@pytest.mark.parametrize("shape", [(5, 128, 300), (4, 131, 260), (9, 130, 257), (64, 1100, 33)])
+@pytest.mark.parametrize("bits", [(8, 8), (16, 16), (9, 8), (12, 12)], ids=str)
+def test_products_that_are_large_are_the_exact_ones(bits, shape):
+    """B is taken as it lies, in groups of rows where they divide K; sums of 16 bits need 64."""
+    rows, terms, columns = shape
+    formats = [Fixed(count, 3) for count in bits]
+    random = np.random.default_rng(terms)
+    sizes = (rows, terms), (terms, columns)
+    a, b = (random.integers(fmt.lo, fmt.hi + 1, size, fmt.dtype) for fmt, size in zip(formats, sizes, strict=True))
+    a[0], b[:, 0] = formats[0].lo, formats[1].lo
+    sums, _ = matmul(a, b, *formats)
+    np.testing.assert_array_equal(sums, a.astype(np.int64) @ b.astype(np.int64))
+
+
 @pytest.mark.parametrize("engine", ["auto", "integer", "float32", "float64"])
 @pytest.mark.parametrize(("a_format", "b_format"), [(S8, S8), (U8, S8), (Fixed(8, 7, symmetric=True), Fixed(4, 9))])
 def test_every_engine_makes_the_exact_product(a_format, b_format, engine):
