@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from fasim.kernels.compile import kernel
+from fasim.kernels.micro.gather import BYTES, look_up_vectors
 
 
 @kernel
@@ -102,8 +103,12 @@ def project_target_fixed(label, matrix, out):
 @kernel
 def look_up(codes, table, lowest, out):
     """Read a table by code: ``out[n, j] = table[codes[n, j] - lowest]``."""
+    columns = out.shape[1]
+    lie = columns > 1 and codes.strides[1] == codes.itemsize and out.strides[1] == out.itemsize
+    vectors = lie and table.strides[0] == table.itemsize and table.size * table.itemsize >= BYTES
     for n in range(out.shape[0]):
-        for j in range(out.shape[1]):
+        done = look_up_vectors(codes[n], table, lowest, out[n]) if vectors else 0
+        for j in range(done, columns):
             out[n, j] = table[np.int64(codes[n, j]) - lowest]
 
 
@@ -174,11 +179,14 @@ def weight_gradient_fixed(delta, act, first, out):
 @kernel
 def bias_gradient_fixed(delta, first, out):
     """Exact bias gradient of units first, first+1, ...: ``out[j] = sum_n delta[n, first + j]``."""
+    cast = out.dtype.type
     for j in range(out.shape[0]):
-        total = np.int64(0)
-        for n in range(delta.shape[0]):
-            total += np.int64(delta[n, first + j])
-        out[j] = total
+        out[j] = 0
+    # row by row: columns took 11 us instead of 2 for 64 x 500
+    for n in range(delta.shape[0]):
+        row = delta[n, first : first + out.shape[0]]
+        for j in range(out.shape[0]):
+            out[j] = cast(out[j] + cast(row[j]))
 
 
 @kernel
