@@ -27,7 +27,7 @@ from fasim.optimizers import OPTIMIZERS
 from fasim.schedule import Schedule, StepSettings
 from fasim.schedule.settings import CLIPS, HOOKS
 from fasim.state import State, initial_state, set_learning_rate
-from fasim.training import EXECUTED
+from fasim.training import executed, steps_to_warm
 
 FLOAT = "float32"
 # enough layers for a rule to show what it does above and below others; widths at which a float GEMM takes over from loops
@@ -168,7 +168,8 @@ def run(case: Case) -> bool:
     if prepared is None:
         return False
     make = backends.observing("cpu") if case.observe else backends.get("cpu")
-    make(prepared.step, threads=case.threads).run(prepared.state, prepared.samples, np.arange(case.batch), 0)
+    order = np.tile(np.arange(case.batch), steps_to_warm(prepared.step))
+    make(prepared.step, threads=case.threads).run(prepared.state, prepared.samples, order, 0)
     backends.get("cpu")(prepared.evaluation).outputs(prepared.state, prepared.samples)
     return True
 
@@ -180,7 +181,7 @@ def _prepared(case: Case) -> _Prepared | None:
     try:
         network = Network.parse(case.topology, **options)
         settings = StepSettings(batch_size=case.batch, loss=case.loss, **case.settings)
-        step = rules.training_step(network, case.rule, settings, datapath, fuse_by=EXECUTED)
+        step = rules.training_step(network, case.rule, settings, datapath, fuse_by=executed(case.batch, datapath))
         evaluation = rules.evaluation_pass(network, settings, datapath)
         state = initial_state(network, step, 0)
     except ConfigError:

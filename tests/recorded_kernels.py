@@ -30,8 +30,8 @@ def recorder(name):
 class RecordingTable:
     """Takes the calls of a step and makes each once, of kernels that only note it."""
 
-    def __init__(self, calls):
-        for call in calls:
+    def __init__(self, *parts):
+        for call in (call for calls in parts for call in calls):
             make(call)
 
     def walk(self, order, offset, size, first_step, batch, step, position, calls):

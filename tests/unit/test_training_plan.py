@@ -312,3 +312,28 @@ def test_the_default_rate_trains_the_default_auto_encoder(rule):
     run = train("64-128-32-128-64", "digits", rule=rule, epochs=3, settings=StepSettings(target="input", loss="mse"))
     assert not run.diverged
     assert run.epochs[2].test_loss < run.epochs[0].test_loss
+
+
+def test_updates_of_single_samples_wait_for_the_next_step_and_leave_the_same(monkeypatch):
+    """Of float32; what is traced is written op by op, and a batch gains nothing."""
+    fused = []
+
+    def noting(*arguments, fuse_by="none"):
+        fused.append(fuse_by)
+        return training_step(*arguments, fuse_by=fuse_by)
+
+    def after(batch, datapath="float32", **more):
+        fused.clear()
+        run = train("64-9-10", small(60), datapath=datapath, epochs=2, settings=StepSettings(batch), **more)
+        return run, fused[0]
+
+    monkeypatch.setattr(training, "training_step", noting)
+    late, how = after(1)
+    assert how == "deferred"
+    for _, how in (after(1, trace=True), after(2), after(1, "s8")):
+        assert how == "within_layer"
+    monkeypatch.setattr(training, "executed", lambda *_: "within_layer")
+    plain, how = after(1)
+    assert how == "within_layer"
+    for name, array in plain.state.items():
+        np.testing.assert_array_equal(late.state[name], array, name)

@@ -21,6 +21,8 @@ train --epochs 1 --datapath s8 --rule bp --net 8x8x1-8c3-2p-32-10
 train --epochs 1 --datapath s16 --rule dkp --net 8x8x1-8c3-2p-32-10 --dropout 0.5
 train --epochs 1 --rule dkp --batch-norm --net 8x8x1-8c3-2p-32-10 --angles
 train --epochs 1 --optimizer adam --weight-decay 0.01 --clip norm:1.0 --standardise unit
+train --epochs 1 --batch-size 1
+train --epochs 1 --batch-size 1 --rule dkp --optimizer momentum
 train --epochs 1 --datapath s16 --batch-size 1
 train --epochs 1 --datapath s8 --batch-size 1 --net 64-600-10
 train --epochs 1 --datapath s8 --threads 2 --rule kp
