@@ -111,7 +111,7 @@ def dense_forward_batch(act, weight, bias, out):
     bias : float32[J]
     out : float32[N, J]     written; may not overlap an input
 
-    Cost: N J I multiply-accumulates, and memory for 64 (I + 240) numbers. Order of additions: i ascending, one rounding a
+    Cost: N J I multiply-accumulates, and memory for 64 (I + 73) numbers. Order of additions: i ascending, one rounding a
     term, then the bias; the same for any slice of rows or units.
     """
     gemm_nt_ascending_float32(act, weight, bias, out)

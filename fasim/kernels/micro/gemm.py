@@ -95,7 +95,8 @@ def gemm_nt_int16(a, b, out):
     Sums are formed modulo 2^32: exact where they fit into 32 bits, which the caller proves
     (K max|a| max|b| < 2^31); the same bits on every CPU.
 
-    Raises ValueError where shapes do not fit or a row is not contiguous. Cost: N J K multiply-accumulates.
+    Raises ValueError where shapes do not fit or a row is not contiguous. Cost: N J K multiply-accumulates; for a batch
+    memory for 64 rows of A and 20 KB, see `fasim.kernels.micro.turned`.
     """
     to, left, right = address(out, np.int32(0)), address(a, np.int16(0)), address(b, np.int16(0))
     check(a, b, out)
@@ -128,7 +129,8 @@ def gemm_nt_int8(a, b, out):
     Sums are formed modulo 2^32: exact where they fit into 32 bits, which the caller proves
     (always so for K < 131 072); the same bits on every CPU.
 
-    Raises ValueError where shapes do not fit or a row is not contiguous. Cost: N J K multiply-accumulates.
+    Raises ValueError where shapes do not fit or a row is not contiguous. Cost: N J K multiply-accumulates; for a batch
+    memory for 64 rows of A and 20 KB, see `fasim.kernels.micro.turned`.
     """
     to, left, right = address(out, np.int32(0)), address(a, np.int8(0)), address(b, np.int8(0))
     check(a, b, out)
@@ -161,7 +163,8 @@ def gemm_nt_uint8(a, b, out):
     Sums are formed modulo 2^32: exact where they fit into 32 bits, which the caller proves
     (always so for K < 65 793); the same bits on every CPU.
 
-    Raises ValueError where shapes do not fit or a row is not contiguous. Cost: N J K multiply-accumulates.
+    Raises ValueError where shapes do not fit or a row is not contiguous. Cost: N J K multiply-accumulates; for a batch
+    memory for 64 rows of A and 20 KB, see `fasim.kernels.micro.turned`.
     """
     to, left, right = address(out, np.int32(0)), address(a, np.uint8(0)), address(b, np.int8(0))
     check(a, b, out)

@@ -101,7 +101,7 @@ def gemm_nt_int16_wide(a, b, split, out):
     out : int64[N, J]       written
 
     The same bits on every CPU. Raises ValueError where shapes do not fit or a row is not contiguous. Cost: N J K
-    multiply-accumulates, twice as many where split.
+    multiply-accumulates, twice as many where split; for a batch memory for 128 rows of A and 100 KB.
     """
     to, left, right = address(out, np.int64(0)), address(a, np.int16(0)), address(b, np.int16(0))
     check(a, b, out)
