@@ -126,4 +126,18 @@ MUTANTS = (
         "        return np.float32(0), np.float32(rate[0] * decay)\n",
         "tests/unit/test_optimizers.py::test_kolen_and_pollack_two_parameters_with_the_same_gradients_meet",
     ),
+    Mutant(
+        "the entries of a unit are added from the last to the first",
+        "fasim/kernels/sparse.py",
+        "index[start[j] + e], values[start[j] + e]",
+        "index[start[j + 1] - 1 - e], values[start[j + 1] - 1 - e]",
+        f"{SPARSE}::test_a_few_rows_and_many_have_the_same_bits",
+    ),
+    Mutant(
+        "a vector of units keeps the last entry alone",
+        "fasim/kernels/micro/gathered.py",
+        "v.add(b, old, product)",
+        "product",
+        f"{SPARSE}::test_a_few_rows_and_many_have_the_same_bits",
+    ),
 )

@@ -149,3 +149,38 @@ def test_full_density_equals_the_dense_kernels() -> None:
     kernels.project_target_ell(LABEL, entries, index, scale, ell)
     kernels.project_target_csr(LABEL, entries.ravel(), index.ravel(), start, scale, csr)
     assert dense.tobytes() == ell.tobytes() == csr.tobytes()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32, np.int64])
+@pytest.mark.parametrize("rows", [1, 3, 4, 9])
+@pytest.mark.parametrize("units", [1, 16, 37])
+def test_a_few_rows_and_many_have_the_same_bits(units: int, rows: int, dtype: type) -> None:
+    """A vector of units at a time from 4 rows on; sums in the stated order, one rounding a product and a sum."""
+    draw, outputs, scale = np.random.default_rng(units), 12, dtype(3)
+    counts = draw.integers(0, 6, units)
+    lists = [np.sort(draw.choice(outputs, count, replace=False)) for count in counts]
+    start, index = np.cumsum([0, *counts]).astype(np.int32), np.concatenate(lists).astype(np.int32)
+    ell = np.array([np.sort(draw.choice(outputs, 3, replace=False)) for _ in range(units)], np.int32)
+    signal = draw.integers(-1000, 1000, (rows, outputs)).astype(dtype)
+    values, entries = (draw.integers(-1000, 1000, size).astype(dtype) for size in ((units, 3), len(index)))
+    if dtype == np.float32:
+        signal, values, entries = (array / np.float32(7) for array in (signal, values, entries))
+    label = draw.integers(0, outputs, rows)
+
+    def stated(n: int, wired: np.ndarray, numbers: np.ndarray) -> tuple[object, object]:
+        total, found = dtype(0), dtype(0)
+        for k, number in zip(wired, numbers, strict=True):
+            total = dtype(total + signal[n, k] * number)
+            found = number if k == label[n] else found
+        return scale * total, scale * found
+
+    by_unit = [(entries[a:b], index[a:b]) for a, b in zip(start[:-1], start[1:], strict=True)]
+    for name, given, pairs in (
+        ("ell", (values, ell), list(zip(ell, values, strict=True))),
+        ("csr", (entries, index, start), [(wired, numbers) for numbers, wired in by_unit]),
+    ):
+        expected = np.array([[stated(n, *pair) for pair in pairs] for n in range(rows)], dtype)
+        for kernel, first, place in ((f"project_{name}", signal, 0), (f"project_target_{name}", label, 1)):
+            out = np.full((rows, units), 77, dtype)
+            getattr(kernels, kernel)(first, *given, scale, out)
+            np.testing.assert_array_equal(out, expected[..., place], err_msg=kernel)
