@@ -96,7 +96,7 @@ MUTANTS = (
         "fasim/kernels/sparse.py",
         "cast(row[index[j, entry]])",
         "cast(row[entry])",
-        _statement(SPARSE, "project_ell"),
+        f"{SPARSE}::test_a_few_rows_and_many_have_the_same_bits",
     ),
     Mutant(
         "the product of one row forgets all terms but the last few",

@@ -20,12 +20,10 @@ from fasim.kernels.compile import kernel
 from fasim.kernels.micro.advance import LANES, NARROW_ROWS, SHAPES, single, tile
 from fasim.kernels.micro.arrays import address, keep
 from fasim.kernels.micro.interleave import interleaver
-from fasim.kernels.micro.target import TARGET
 from fasim.kernels.micro.turn import turn
 from fasim.kernels.registers import ASCENDING
 from fasim.scalar.rounding import JAM
 
-PORTABLE = TARGET == "portable"
 # pairs of terms in a block. 128 x 784 x 500 of 8 random bits in 20: 8 pairs take 1.1, 32 take 2.8 times as long
 BLOCK = 16
 # rows whose registers stay in the cache
@@ -54,7 +52,7 @@ def _short(array):
 def provable(factors, sources, shift, rounding, every_mac, order):
     """Tell whether `add_proven` serves such registers: in ascending order, products as they are, of int16."""
     plain = every_mac != 0 and order == ASCENDING and shift == 0 and rounding != JAM
-    return not PORTABLE and plain and _short(factors) and _short(sources)
+    return plain and _short(factors) and _short(sources)
 
 
 @njit(inline="always", cache=True)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from fasim import kernels
-from fasim.kernels import proven
+from fasim.kernels import micro, proven
 from fasim.kernels.registers import ASCENDING
 from fasim.scalar.rounding import OVERFLOWS
 
 MODES = tuple(OVERFLOWS)
+ROOT = Path(__file__).parents[2]
 
 
 def limits(bits: int, mode: str) -> tuple[int, int]:
@@ -147,9 +153,6 @@ def test_what_is_proven_and_what_is_not() -> None:
     """Types that int16 does not hold, rounded products, other orders go the general way."""
     a, b = np.zeros((1, 1), np.int8), np.zeros((1, 1), np.uint16)
     serves = proven.provable
-    if proven.PORTABLE:
-        assert not serves(a, a, 0, 0, 1, ASCENDING)
-        return
     assert serves(a, a, 0, 0, 1, ASCENDING)
     assert serves(a, a.astype(np.uint8), 0, 0, 1, ASCENDING)
     for refused in (b, a.astype(np.int32)):
@@ -169,3 +172,32 @@ def test_other_types(dtype: Any) -> None:  # noqa: ANN401
     out, counted = computed("project_accumulate", factors, sources, np.empty(0), np.int64, 17, "SAT")
     np.testing.assert_array_equal(out, expected)
     assert counted == events > 0
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from fasim.kernels import micro
+from tests.unit import test_kernels_proven, test_kernels_sparse
+for mode in ("SAT", "WRAP"):
+    test_kernels_proven.test_sums_are_additions_one_by_one("project_accumulate", mode)
+for wide in (np.int32, np.int64):
+    test_kernels_proven.test_full_scale_of_every_type(wide)
+    test_kernels_proven.test_a_peak_inside_of_a_block(1, -1, wide)
+    test_kernels_sparse.test_a_few_rows_and_many_have_the_same_bits(37, 9, wide)
+print(micro.TARGET)
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the targets are those of x86")
+@pytest.mark.parametrize(("cpu", "target"), [("haswell", "avx2"), ("skylake-avx512", "avx512"), ("nehalem", "portable")])
+def test_the_same_on_every_path(cpu: str, target: str) -> None:
+    order = ("portable", "avx2", "avx512", "avx512vnni")
+    if order.index(micro.TARGET) < order.index(target):
+        pytest.skip(f"this CPU ({micro.TARGET}) cannot run {target}")
+    environment = os.environ | {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": ""}
+    command = [sys.executable, "-W", "error", "-c", SCRIPT, str(ROOT)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [target]

@@ -21,6 +21,7 @@ from numba.extending import intrinsic
 
 from fasim.kernels.micro import vectors as v
 from fasim.kernels.micro.kinds import INT16, WIDE
+from fasim.kernels.micro.target import TARGET
 from fasim.kernels.micro.windows import Loop
 from fasim.scalar.rounding import NUMERIC_STD, SAT, SAT_SYM, SAT_ZERO, WRAP
 
@@ -41,8 +42,13 @@ def _splat(b: v.Builder, value: v.Value, kind: ir.VectorType) -> v.Value:
 
 def _dot(b: v.Builder, total: v.Value, source: v.Value, factor: v.Value) -> v.Value:
     """Add two products to each lane."""
-    words = v.vector(v.I16, 2 * LANES)
-    return v.dot_words(b, total, b.bitcast(source, words), b.bitcast(factor, words), vnni=INT16.vnni)
+    if TARGET != "portable":
+        words = v.vector(v.I16, 2 * LANES)
+        return v.dot_words(b, total, b.bitcast(source, words), b.bitcast(factor, words), vnni=INT16.vnni)
+    half = ir.Constant(_SUMS, [16] * LANES)
+    low = b.mul(*(b.ashr(b.shl(pair, half), half) for pair in (source, factor)))
+    high = b.mul(*(b.ashr(pair, half) for pair in (source, factor)))
+    return b.add(total, b.add(low, high))
 
 
 def _joined(b: v.Builder, parts: list[v.Value], kind: ir.VectorType) -> v.Value:
