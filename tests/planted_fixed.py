@@ -9,7 +9,6 @@ MOVES = "tests/unit/test_kernels_move.py"
 ROUNDING, BLOCKS, INTEGER = "fasim/scalar/rounding.py", "fasim/kernels/blocks.py", "fasim/kernels/integer.py"
 REGISTERS, QUANTIZE, ARRAYS = "fasim/kernels/registers.py", "fasim/fixedpoint/quantize.py", "fasim/fixedpoint/arrays.py"
 FUNCTIONS = "fasim/fixedpoint/functions.py"
-ADVANCE, PROVEN = "fasim/kernels/micro/advance.py", "tests/unit/test_kernels_proven.py"
 DIVISION = f"{TEN}_mistake_2_division_says_where_it_rounds_to"
 SHIFTS = f"{TEN}_mistake_2_shift_counts_beyond_the_width"
 FULL_SCALE = f"{TEN}_mistake_4_full_scale_sums"
@@ -163,34 +162,6 @@ MUTANTS = (
         "            value = cast(row[j] + min(max(cast(factor * cast(source[j])), low), high))\n"
         "            inside = value",
         ORDER,
-    ),
-    Mutant(
-        "mistake 5: a vector of registers grows beyond its range",
-        ADVANCE,
-        "values[c] = _brought(b, one, value, low, high)",
-        "values[c] = value",
-        EVERY_MAC,
-    ),
-    Mutant(
-        "mistake 5: a register that is in range before and after is taken to have been there",
-        ADVANCE,
-        "bound = b.mul(v.load(b, b.add(sums, b.mul(sum_step, v.constant(r))), v.I64), most)",
-        "bound = v.constant(0)",
-        f"{PROVEN}::test_a_peak_inside_of_a_block",
-    ),
-    Mutant(
-        "mistake 5: what a block adds is bounded by its sum",
-        "fasim/kernels/proven.py",
-        "total = np.int32(total + abs(np.int32(x)))",
-        "total = np.int32(total + np.int32(x))",
-        f"{PROVEN}::test_a_peak_inside_of_a_block",
-    ),
-    Mutant(
-        "mistake 5: the largest source is the most positive",
-        "fasim/kernels/proven.py",
-        "max(-np.int64(least), np.int64(greatest))",
-        "np.int64(greatest)",
-        f"{PROVEN}::test_full_scale_of_every_type",
     ),
     Mutant(
         "mistake 5: the interpreter's registers saturate at the end",
