@@ -40,8 +40,16 @@ def moved(found: Factors, gradient: Operands, update: Operands, cast: Operands) 
         return None
     delta, act = gradient.read[0][:, gradient.part.start : gradient.part.stop], gradient.read[1]
     units, inputs = delta.shape[1], act.shape[1]
+    learning = update.arrays[update.op.scalars[0].tensor]
+    moves = update.out, update.op.attrs["shift"], learning
     calls: list[Call] = []
-    by_bytes = GROUP == 4 and weight.dtype == INT8 and (act.dtype, delta.dtype) in BYTES
+    by_bytes = weight.dtype == INT8 and (act.dtype, delta.dtype) in BYTES
+    if by_bytes and len(delta) == 1 and rounding == RND:
+        acts = aligned_zeros(-(-inputs // PANEL) * PANEL, np.int16)
+        return [
+            (kernels.update_weights_of_one, (delta[0], act[0], acts, *moves, update.counter, bits, weight, cast.counter))
+        ]
+    by_bytes = by_bytes and GROUP == 4
     group = 4 if by_bytes else 2
     types = (np.int8, np.uint8) if by_bytes else (np.int16, np.int16)
     groups = -(-len(delta) // group)
@@ -56,7 +64,5 @@ def moved(found: Factors, gradient: Operands, update: Operands, cast: Operands) 
     kernel: Callable[..., None] = kernels.update_weights_bytes if by_bytes else kernels.update_weights_words
     if weight.dtype == INT16:
         kernel = kernels.update_weights_int16
-    learning = update.arrays[update.op.scalars[0].tensor]
     sums = left, right, offsets, np.zeros_like(offsets), found.largest * found.terms
-    moves = update.out, update.op.attrs["shift"], learning, rounding, update.counter
-    return [*calls, (kernel, (*sums, *moves, bits, weight, cast.counter))]
+    return [*calls, (kernel, (*sums, *moves, rounding, update.counter, bits, weight, cast.counter))]

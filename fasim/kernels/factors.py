@@ -10,7 +10,9 @@ import numpy as np
 from numba import njit
 
 from fasim.kernels.compile import kernel
-from fasim.kernels.micro.outer_integer import outer_sums
+from fasim.kernels.micro.arrays import start as begin_of
+from fasim.kernels.micro.interleave import interleaver
+from fasim.kernels.micro.outer_integer import PORTABLE, outer_sums
 from fasim.kernels.requantize import requantize
 from fasim.kernels.update import update_fixed
 
@@ -18,30 +20,19 @@ from fasim.kernels.update import update_fixed
 _GROUPS_IN_INT32 = 128
 
 
+_bytes, _words = interleaver(4), interleaver(2)
+
+
 @njit(inline="always", cache=True)
 def _place(source, flip, out):
-    """Write ``out[m, c, g] = source[G m + g, c] ^ flip``, zeros behind the last term."""
+    """Write ``out[m, c, g] = source[G m + g, c] ^ flip``, zeros behind the last term, one by one."""
     cast = out.dtype.type
     groups, columns, group = out.shape
-    terms = source.shape[0]
     for m in range(groups):
-        if group == 4 and 4 * m + 4 <= terms:
-            r0, r1, r2, r3 = source[4 * m], source[4 * m + 1], source[4 * m + 2], source[4 * m + 3]
-            for c in range(columns):
-                out[m, c, 0] = cast(r0[c] ^ flip)
-                out[m, c, 1] = cast(r1[c] ^ flip)
-                out[m, c, 2] = cast(r2[c] ^ flip)
-                out[m, c, 3] = cast(r3[c] ^ flip)
-        elif group == 2 and 2 * m + 2 <= terms:
-            r0, r1 = source[2 * m], source[2 * m + 1]
-            for c in range(columns):
-                out[m, c, 0] = cast(r0[c] ^ flip)
-                out[m, c, 1] = cast(r1[c] ^ flip)
-        else:
-            for c in range(columns):
-                for g in range(group):
-                    n = group * m + g
-                    out[m, c, g] = cast(source[n, c] ^ flip) if n < terms else cast(0)
+        for c in range(columns):
+            for g in range(group):
+                n = group * m + g
+                out[m, c, g] = cast(source[n, c] ^ flip) if n < source.shape[0] else cast(0)
 
 
 @kernel
@@ -55,7 +46,19 @@ def interleave(source, flip, out):
         0, or 128 to add 128 to int8 for an `out` of uint8.
     out : integer[ceil(N / G), C, G]    written; 0 where there is no term
     """
-    _place(source, np.int64(flip), out)
+    groups, columns, group = out.shape
+    size = source.itemsize
+    lies = columns <= 1 or source.strides[1] == size
+    if PORTABLE or not lies or size != out.itemsize or size * group != 4 or out.strides != (4 * columns, 4, size):
+        _place(source, np.int64(flip), out)
+        return
+    begin, step, target = begin_of(source), source.strides[0], begin_of(out)
+    for m in range(groups):
+        at, rows, to = begin + group * m * step, source.shape[0] - group * m, target + 4 * columns * m
+        if size == 1:
+            _bytes(at, step, rows, to, columns, flip)
+        else:
+            _words(at, step, rows, to, columns, flip)
 
 
 @kernel

@@ -76,7 +76,9 @@ def _update(
     if 1 <= shift <= 31 and largest + half < _SUMS and (largest + half) >> shift <= _HI:
         for j in range(units):
             begin[j] = np.int64(offsets[j]) + half
-        numbers = (np.int64(shift), np.int64(1) << np.int64(15 - cast_shift), start(counters), start(cast_counters))
+        near = min(_HI, 255 << (cast_shift - 1)) if cast_shift > 0 else _HI
+        factor = np.int64(1) << np.int64(15 - cast_shift)
+        numbers = (np.int64(shift), factor, np.int64(near), start(counters), start(cast_counters))
         move(
             start(left), start(right), terms, units, inputs, start(master), master.strides[0], start(weight),
             weight.strides[0], start(begin), numbers,

@@ -21,7 +21,7 @@ from fasim.state import State, initial_state, set_learning_rate
 WITHOUT_MASTER = str(Path(__file__).parents[2] / "benchmarks" / "s8_without_master.toml")
 PASSES = {
     *(kernels.update_weights, kernels.update_weights_bytes, kernels.update_weights_words),
-    *(kernels.update_weights_int16, kernels.update_weights_halves),
+    *(kernels.update_weights_int16, kernels.update_weights_halves, kernels.update_weights_of_one),
 }
 NETWORK = Network.parse("70-37-29-5")
 STEPS = 3
@@ -103,3 +103,6 @@ def test_what_runs_as_one_pass(datapath: str, expected: list[object]) -> None:
     step = schedule(datapath, 4, "within_layer")
     assert [kernel for kernel in kernels_of(step) if kernel in PASSES] == expected
     assert not PASSES & set(kernels_of(step, observe=True))
+    if datapath == "s8":
+        single = kernels_of(schedule(datapath, 1, "within_layer"))
+        assert [kernel for kernel in single if kernel in PASSES] == [kernels.update_weights_of_one] * 3

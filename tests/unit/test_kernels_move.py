@@ -171,6 +171,69 @@ def test_offsets_of_signed_bytes() -> None:
     assert not counters[0].any()
 
 
+@pytest.mark.parametrize("act_type", [np.uint8, np.int8])
+def test_every_product_of_one_sample(act_type: Any) -> None:  # noqa: ANN401
+    """All deltas and acts, by all shifts: those of a single multiplication, 0 to 15, and others."""
+    delta, act = np.arange(-128, 128).astype(np.int8), np.arange(256).astype(act_type)
+    products = delta[:, None].astype(np.int64) * act
+    random = np.random.default_rng(1)
+    for shift in range(-1, 18):
+        before = random.integers(*RANGE, products.shape, np.int16, endpoint=True)
+        memory, counters = np.full((256, 300), 77, np.int16), np.zeros((2, 2), np.int64)
+        memory[:, :256] = before
+        weight = new(np.int8, 256, 300)
+        kernels.update_weights_of_one(
+            delta, act, np.full(256, 77, np.int16), memory[:, :256], shift - 5, np.array([5]), counters[0], 8,
+            weight[:, :256], counters[1],
+        )  # fmt: skip
+        steps = (products + 2**shift // 2) // 2**shift if shift >= 0 else products * 2
+        exact = before - steps
+        after = exact.clip(*RANGE)
+        casts = (after + 128) // 256
+        np.testing.assert_array_equal(memory[:, :256], after)
+        np.testing.assert_array_equal(weight[:, :256], casts.clip(-128, 127))
+        assert counters.tolist() == [[(exact != after).sum(), 0], [(casts > 127).sum(), 0]]
+        assert (memory[:, 256:] == 77).all()
+        assert (weight[:, 256:] == 77).all()
+
+
+@pytest.mark.parametrize("inputs", [1, 31, 32, 33, 63, 64, 65, 97, 128])
+def test_one_sample_of_any_size(inputs: int) -> None:
+    """Numbers at the ends of their range, by every cast, between guards."""
+    for units, drop in product((1, 3), range(1, 16)):
+        delta, act = drawn(np.int8, 1, units)[0], drawn(np.uint8, 1, inputs)[0]
+        before = drawn(np.int16, units, inputs)
+        gradient = delta[:, None].astype(np.int64) * act
+        masters, weights, *outside = stated(before, gradient, 3, "RND", drop, (-128, 127))
+        (master, left_of), (weight, right_of) = guarded(before, 77), guarded(new(np.int8, units, inputs), 77)
+        counters, acts = np.array([[3, 7], [5, 9]]), np.zeros(-(-inputs // PANEL) * PANEL, np.int16)
+        kernels.update_weights_of_one(
+            delta, act, acts, master, 1, np.array([2]), counters[0], drop, weight, counters[1]
+        )  # fmt: skip
+        np.testing.assert_array_equal(master, masters)
+        np.testing.assert_array_equal(weight, weights)
+        np.testing.assert_array_equal(counters, [[3 + outside[0], 7], [5 + outside[1], 9]])
+        for memory in (left_of, right_of):
+            assert (np.r_[memory[:GUARD], memory[-GUARD:]] == 77).all()
+
+
+def test_one_sample_refuses() -> None:
+    delta, act, acts = np.zeros(5, np.int8), np.zeros(70, np.uint8), np.zeros(128, np.int16)
+    master, weight, rate, counter = np.zeros((5, 70), np.int16), np.zeros((5, 70), np.int8), np.array([9]), np.zeros(2, int)
+    given = [delta, act, acts, master, 0, rate, counter, 8, weight, counter.copy()]
+    kernels.update_weights_of_one(*given)
+    for place, other, message in (
+        (0, delta[:4], "needs delta"),
+        (1, act[:69], "needs delta"),
+        (2, acts[:64], "whole panels"),
+        (8, weight[:, :69], "master and weight"),
+        (3, np.zeros((5, 140), np.int16)[:, ::2], "side by side"),
+        (7, 16, "1 to 15"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            kernels.update_weights_of_one(*given[:place], other, *given[place + 1 :])
+
+
 def test_what_is_refused() -> None:
     kind = next(iter(KINDS))
     kernel, left_type, right_type, drop, weight_type = KINDS[kind]

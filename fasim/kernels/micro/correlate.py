@@ -256,7 +256,7 @@ def gradient_words(image, places, segment, step, signal, fresh, sums):
 def _interleave(side_by_side, group, image, step, words, delta, first, signal):
     """Bring the pixels that one product takes together side by side, in the image and in the signal."""
     size = _WORD // group
-    side_by_side(_address(image), step * size, group, _address(words), len(words))
+    side_by_side(_address(image), step * size, group, _address(words), len(words), 0)
     rows, columns, units = delta.shape
     a, to = _address(delta), _address(signal)
     for p in range(rows):
@@ -264,7 +264,7 @@ def _interleave(side_by_side, group, image, step, words, delta, first, signal):
             q = group * t
             source = a + ((p * columns + q) * units + first) * size
             target = to + (p * signal.shape[1] + t) * signal.shape[2] * _WORD
-            side_by_side(source, units * size, columns - q, target, signal.shape[2])
+            side_by_side(source, units * size, columns - q, target, signal.shape[2], 0)
 
 
 @kernel

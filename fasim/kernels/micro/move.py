@@ -3,8 +3,8 @@
 ``master = SAT(master - floor(sum / 2^shift))``, ``weight = SAT(round(master / 2^s))``, in lanes of 16 bits, vectors of 64
 bytes: sums begin with the half that rounds them, a step is what is left of them, differences saturate. That is exact where
 steps fit 16 bits and ranges are those of the types: a difference is then outside of its range where it is another modulo
-2^16. A cast, by RND, is one multiplication, ``(x 2^(15 - s) + 2^14) >> 15``. Numbers that left a range are counted where
-there are any.
+2^16. A cast, by RND, is one multiplication, ``(x 2^(15 - s) + 2^14) >> 15``. Numbers that left a range are counted only
+where a master comes near an end: 12 instead of 21 instructions for 64 masters.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from fasim.kernels.micro.broadcast import Epilogue, Given, Row
 
 _LANES = 32
 _WORDS = v.vector(v.I16, _LANES)
-_ALL_OF = v.vector(v.I32, _LANES // 2)
 # vpacksswb takes eight bytes of each source by turns
 _IN_ORDER = [8 * part + byte for part in (0, 2, 4, 6, 1, 3, 5, 7) for byte in range(8)]
 _MASTER_BYTES = 2
@@ -43,6 +42,8 @@ class Numbers(NamedTuple):
     shift: v.Value
     factor: v.Value
     """2^(15 - s) of the cast that drops s bits; not read where the weight has 16."""
+    near: v.Value
+    """No number of a smaller magnitude than this, up to 2^15 - 1, is that of a master or weight that left its range."""
     moved: v.Value
     """Address of the count of masters that left their range."""
     casts: v.Value
@@ -63,34 +64,33 @@ class Mover:
     def row(self, steps: list[v.Value], master: v.Value, weight: v.Value, masks: list[v.Value | None]) -> None:
         """Move the masters at an address by vectors of steps; write the weights."""
         b = self.b
-        masters, moved = [], []
-        for i, (step, mask) in enumerate(zip(steps, masks, strict=True)):
-            at = b.add(master, v.constant(_MASTER_BYTES * _LANES * i))
-            before = v.load(b, at, _WORDS) if mask is None else v.load_masked(b, at, _WORDS, mask)
-            after = v.call(b, "llvm.ssub.sat.v32i16", _WORDS, [before, step])
-            _store(b, after, at, mask)
-            masters.append(after)
-            moved.append(self._where(b.xor(after, b.sub(before, step)), mask))
+        places = [b.add(master, v.constant(_MASTER_BYTES * _LANES * i)) for i in range(len(steps))]
+        before = [
+            v.load(b, at, _WORDS) if mask is None else v.load_masked(b, at, _WORDS, mask)
+            for at, mask in zip(places, masks, strict=True)
+        ]
+        pairs = list(zip(before, steps, strict=True))
+        after = [v.call(b, "llvm.ssub.sat.v32i16", _WORDS, [x, step]) for x, step in pairs]
+        for value, at, mask in zip(after, places, masks, strict=True):
+            _store(b, value, at, mask)
+        casts = []
         if self.weight == v.I16:
-            for i, (value, mask) in enumerate(zip(masters, masks, strict=True)):
+            for i, (value, mask) in enumerate(zip(after, masks, strict=True)):
                 _store(b, value, b.add(weight, v.constant(_MASTER_BYTES * _LANES * i)), mask)
-            self._count(moved, [])
-            return
-        casts = [self._cast(value) for value in masters]
-        self._write(casts, weight, masks)
-        lowest, above = (ir.Constant(_WORDS, [number] * _LANES) for number in (128, -256))
-        self._count(
-            moved, [self._where(b.and_(b.add(x, lowest), above), mask) for x, mask in zip(casts, masks, strict=True)]
-        )
+        else:
+            casts = [self._cast(value) for value in after]
+            self._write(casts, weight, masks)
+        with b.if_then(self._near(after), likely=False):
+            moved = [b.xor(value, b.sub(x, step)) for value, (x, step) in zip(after, pairs, strict=True)]
+            self._count(moved, masks, self.numbers.moved)
+            # -128 .. 127 become 0 .. 255
+            half, above = (ir.Constant(_WORDS, [number] * _LANES) for number in (128, -256))
+            self._count([b.and_(b.add(x, half), above) for x in casts], masks[: len(casts)], self.numbers.casts)
 
     def _cast(self, x: v.Value) -> v.Value:
         """Return the number rounded to the weight's step."""
         factor = every(self.b, self.numbers.factor)
         return v.call(self.b, "llvm.x86.avx512.pmul.hr.sw.512", _WORDS, [x, factor])
-
-    def _where(self, found: v.Value, mask: v.Value | None) -> v.Value:
-        """Return numbers where there are lanes, else 0."""
-        return found if mask is None else self.b.select(mask, found, v.zero(_WORDS))
 
     def _write(self, casts: list[v.Value], weight: v.Value, masks: list[v.Value | None]) -> None:
         """Store casts as bytes, brought into their range."""
@@ -103,18 +103,22 @@ class Mover:
         mask = None if masks[0] is None else v.shuffle(b, masks[0], masks[1], list(range(2 * _LANES)))
         _store(b, v.shuffle(b, packed, packed, _IN_ORDER), weight, mask)
 
-    def _count(self, moved: list[v.Value], casts: list[v.Value]) -> None:
-        """Count lanes that are not 0, where any is."""
-        b, any_of = self.b, v.zero(_WORDS)
-        for vector in (*moved, *casts):
-            any_of = b.or_(any_of, vector)
-        found = b.bitcast(b.icmp_unsigned("!=", b.bitcast(any_of, _ALL_OF), v.zero(_ALL_OF)), v.I16)
-        with b.if_then(b.icmp_unsigned("!=", found, ir.Constant(v.I16, 0)), likely=False):
-            for address, vectors in ((self.numbers.moved, moved), (self.numbers.casts, casts)):
-                at = v.pointer(b, address, v.I64)
-                for vector in vectors:
-                    mask = b.bitcast(b.icmp_unsigned("!=", vector, v.zero(_WORDS)), v.I32)
-                    b.store(b.add(b.load(at), b.zext(v.call(b, "llvm.ctpop.i32", v.I32, [mask]), v.I64)), at)
+    def _near(self, after: list[v.Value]) -> v.Value:
+        """Tell whether any number is near an end of its range."""
+        b = self.b
+        largest, *others = (v.call(b, "llvm.abs.v32i16", _WORDS, [x, ir.Constant(ir.IntType(1), 0)]) for x in after)
+        for other in others:
+            largest = b.select(b.icmp_unsigned(">", largest, other), largest, other)
+        found = b.bitcast(b.icmp_unsigned(">=", largest, every(b, self.numbers.near)), v.I32)
+        return b.icmp_unsigned("!=", found, ir.Constant(v.I32, 0))
+
+    def _count(self, vectors: list[v.Value], masks: list[v.Value | None], address: v.Value) -> None:
+        """Count lanes that are not 0."""
+        b, at = self.b, v.pointer(self.b, address, v.I64)
+        for vector, mask in zip(vectors, masks, strict=True):
+            found = b.icmp_unsigned("!=", vector, v.zero(_WORDS))
+            found = b.bitcast(found if mask is None else b.and_(found, mask), v.I32)
+            b.store(b.add(b.load(at), b.zext(v.call(b, "llvm.ctpop.i32", v.I32, [found]), v.I64)), at)
 
 
 def _store(b: v.Builder, value: v.Value, at: v.Value, mask: v.Value | None) -> None:
