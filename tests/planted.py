@@ -273,8 +273,8 @@ MUTANTS = (
     Mutant(
         "a product of a batch forgets that the last units share a tile with units before them",
         "fasim/kernels/micro/turned.py",
-        "(first + min(j, here - each)) * left_step",
-        "(first + j) * left_step",
+        "(first + min(j, here - each)) * step",
+        "(first + j) * step",
         "tests/unit/test_micro_turned.py::test_every_remainder[gemm_nt_int8]",
     ),
     Mutant(
@@ -283,5 +283,12 @@ MUTANTS = (
         "_PAIRS = 127",
         "_PAIRS = 128",
         "tests/unit/test_micro_turned.py::test_wide_sums[255]",
+    ),
+    Mutant(
+        "weights at the end of their range are not looked for in a batch of one",
+        "fasim/kernels/move_one.py",
+        "255 << (cast_shift - 1)",
+        "256 << (cast_shift - 1)",
+        "tests/unit/test_kernels_move.py::test_every_product_of_one_sample[uint8]",
     ),
 )
