@@ -1,0 +1,14 @@
+"""The tables, figures and listings of the papers as named runs, with the source of every setting.
+
+>>> from fasim.experiments import load_experiment
+>>> case = load_experiment("004-M").select("784-500-10 dfa")[0]
+>>> case.published["test_error"].text, case.settings["learning_rate"].value
+('2.59 ±.11', 0.00015)
+"""
+
+from __future__ import annotations
+
+from fasim.experiments.experiment import Case, Experiment, Published, Setting, Variant
+from fasim.experiments.load import load_experiment, names
+
+__all__ = ["Case", "Experiment", "Published", "Setting", "Variant", "load_experiment", "names"]
