@@ -12,9 +12,9 @@ from plain_steps import PlainSteps
 from fasim.backends import Samples
 from fasim.backends.cpu import CpuProgram
 from fasim.backends.reference import ReferenceProgram
-from fasim.doctor import cpu_model
 from fasim.fixedpoint import load_datapath
 from fasim.kernels import micro
+from fasim.machine import cpu_model
 from fasim.memory import aligned_copy
 from fasim.network import Network
 from fasim.rules import training_step

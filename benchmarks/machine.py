@@ -8,8 +8,9 @@ from typing import Any
 
 from threadpoolctl import threadpool_info
 
-from fasim.doctor import cpu_model, vector_instructions
+from fasim.doctor import vector_instructions
 from fasim.kernels import micro
+from fasim.machine import cpu_model
 
 VARIABLES = re.compile(r"(OMP|GOMP|KMP|MKL|OPENBLAS|BLIS|NUMBA|ONEDNN|DNNL|ATEN|TORCH)_\w+|CPU_CAPABILITY")
 # set by scikit-learn in every process that imports it; without effect here

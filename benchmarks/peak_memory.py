@@ -18,8 +18,8 @@ import numpy as np
 from cases import FASTEST, FORMATS, NETS, Cell, Fasim, samples_of
 from result_lines import append, provenance
 
-from fasim.doctor import cpu_model
 from fasim.kernels import micro
+from fasim.machine import cpu_model
 from fasim.network import Network
 from fasim.schedule import FUSIONS
 

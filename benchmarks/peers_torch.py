@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from fasim.data import load
-from fasim.doctor import cpu_model
+from fasim.machine import cpu_model
 
 RESULTS = Path(__file__).parent / "results" / "peers.jsonl"
 RATES = {"bp": 1.5e-4, "fa": 5e-4, "dfa": 1.5e-4}

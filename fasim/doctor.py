@@ -14,6 +14,7 @@ from fasim import __version__, backends
 from fasim.data import fetch
 from fasim.fixedpoint import load_datapath
 from fasim.kernels import micro
+from fasim.machine import cpu_model
 from fasim.network import Network
 from fasim.rules import training_step
 from fasim.schedule import StepSettings
@@ -44,16 +45,6 @@ def lines() -> Iterator[str]:
     yield f"backends: {', '.join(backends.names())}"
     yield f"data: {os.environ.get('FASIM_DATA') or fetch.cache_folder()}"
     yield f"self-test, 3 steps of dfa in s8_stoch, cpu against the interpreter: {_self_test()}"
-
-
-def cpu_model() -> str:
-    """Return the name of the CPU, as the system gives it."""
-    try:
-        with open("/proc/cpuinfo") as info:
-            names = [line.partition(":")[2].strip() for line in info if line.startswith("model name")]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or "unknown"
 
 
 def vector_instructions() -> list[str]:

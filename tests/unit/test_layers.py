@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "fasim"
 
 LAYERS = {
-    0: ("errors", "files", "memory", "scalar"),
+    0: ("errors", "files", "machine", "memory", "result_lines", "scalar"),
     1: (
         "kernels",
         "plan",
@@ -47,6 +47,7 @@ LAYERS = {
         "cli_lists",
         "cli_options",
         "cli_read",
+        "cli_run",
         "cli_show",
         "cli_train",
         "doctor",
@@ -61,6 +62,7 @@ LAYERS = {
         "progress",
         "report",
         "report_energy",
+        "report_experiments",
         "run_files",
         "run_trace",
         "testing",
