@@ -45,6 +45,10 @@ COMMANDS = {
         "fasim.cli_lists:rules",
         "Print all learning rules, their sources and what they can train.",
     ),
+    "run": (
+        "fasim.cli_run:run",
+        "Run an experiment of the papers, or a TOML file like theirs, and set its figures beside the published ones.",
+    ),
     "show": (
         "fasim.cli_show:show",
         "Print the schedule of one training step: every op, what it waits for, what must be kept.",

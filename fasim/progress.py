@@ -105,6 +105,17 @@ class Progress:
         """Move the bar by one of many things that need no words."""
         self.bar.update(self.task, advance=1)
 
+    def step_done(self, text: str) -> None:
+        """Move the bar by one epoch, with words of one's own."""
+        self.bar.update(self.task, advance=1, description=text)
+
+    def say(self, text: str) -> None:
+        """Print a line about a finished run where there is no live bar."""
+        self.runs += 1
+        self.bar.update(self.task, completed=self.runs * self.epochs)
+        if not self.live:
+            click.echo(text, err=True)
+
     def epoch_done(self, cell: Cell, epoch: Epoch) -> None:
         """Move the bar by one epoch of a comparison."""
         figure = f"loss {epoch.test_loss:.4f}" if math.isnan(epoch.test_accuracy) else f"{100 * epoch.test_accuracy:.1f} %"

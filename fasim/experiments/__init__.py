@@ -10,5 +10,20 @@ from __future__ import annotations
 
 from fasim.experiments.experiment import Case, Experiment, Published, Setting, Variant
 from fasim.experiments.load import load_experiment, names
+from fasim.experiments.running import cell_of, run_case, train_case
+from fasim.experiments.summary import Row, summary
 
-__all__ = ["Case", "Experiment", "Published", "Setting", "Variant", "load_experiment", "names"]
+__all__ = [
+    "Case",
+    "Experiment",
+    "Published",
+    "Row",
+    "Setting",
+    "Variant",
+    "cell_of",
+    "load_experiment",
+    "names",
+    "run_case",
+    "summary",
+    "train_case",
+]

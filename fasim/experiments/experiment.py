@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from fasim.errors import ConfigError, unknown_name
-from fasim.experiments.keys import NETWORK, PLAN, STEP
+from fasim.experiments.keys import NETWORK, NUMBERS, PLAN, STEP
 from fasim.network import Network
 from fasim.plan import Plan
 from fasim.schedule import StepSettings
@@ -104,8 +104,11 @@ class Case:
     published: Mapping[str, Published]
 
     def value(self, key: str, default: Any = None) -> Any:  # noqa: ANN401
-        """Return the value of a setting."""
-        return self.settings[key].value if key in self.settings else default
+        """Return the value of a setting; numbers as float, however the file writes them."""
+        if key not in self.settings:
+            return default
+        value = self.settings[key].value
+        return float(value) if key in NUMBERS else value
 
     def options(self, keys: Mapping[str, Any]) -> dict[str, Any]:
         """Return the settings among `keys` that are not at their defaults."""

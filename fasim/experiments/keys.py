@@ -49,7 +49,7 @@ PLAN = {name: value for name, value in _defaults(Plan).items() if name != "train
 KEYS: dict[str, Any] = {**RUN, **NETWORK, **STEP, **PLAN}
 
 _WHOLE = {"epochs": 1, "seeds": 1, "average_last": 1, "batch_size": 1, "held_out": 0}
-_NUMBERS = {"learning_rate", "feedback_rate", "feedback_weight_decay"} | {
+NUMBERS = {"learning_rate", "feedback_rate", "feedback_weight_decay"} | {
     key for key, value in KEYS.items() if type(value) is float
 }
 
@@ -66,7 +66,7 @@ def check_setting(key: str, value: object) -> None:
         raise ConfigError(unknown_name("setting", key, KEYS))
     if key in _WHOLE:
         right, kind = type(value) is int and value >= _WHOLE[key], f"a whole number from {_WHOLE[key]}"
-    elif key in _NUMBERS:
+    elif key in NUMBERS:
         right, kind = type(value) in (int, float), "a number"
     elif type(KEYS[key]) is bool:
         right, kind = type(value) is bool, "true or false"

@@ -1,0 +1,162 @@
+"""``fasim run``: the papers' experiments, or those of a file, with published beside measured figures."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fasim.cli_groups import INTERRUPTED, Command
+from fasim.errors import ConfigError
+from fasim.progress import Progress
+
+if TYPE_CHECKING:
+    from fasim.experiments import Case, Experiment
+    from fasim.training import Epoch
+
+RESULTS = "runs/papers.jsonl"
+
+
+@click.command(cls=Command)
+@click.argument("name", required=False, metavar="[NAME or FILE.toml]")
+@click.option(
+    "--list", "as_list", is_flag=True, help="Print all experiments, with the time of a run where one was measured."
+)
+@click.option("--show", is_flag=True, help="Print settings, their sources and the published figures; run nothing.")
+@click.option("--case", "pattern", default="*", help="Cases alone whose name, or a word of it, is this; * and ? match any.")
+@click.option("--variant", default="", help="Another reading of the paper; --show names them.", show_default="the paper's")
+@click.option("--seeds", type=click.IntRange(1), help="Seeds 0 .. N-1.", show_default="the paper's number of runs")
+@click.option("--epochs", type=click.IntRange(1), help="Passes over the training set.", show_default="the paper's")
+@click.option("--backend", default="cpu", help="cpu or reference.")
+@click.option("--threads", default=0, help="Threads; 0 chooses by the size of a step.")
+@click.option("--results", default=RESULTS, help="File of result lines: a run that has its line there is not repeated.")
+@click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
+def run(
+    name: str | None,
+    as_list: bool,
+    show: bool,
+    pattern: str,
+    variant: str,
+    seeds: int | None,
+    epochs: int | None,
+    backend: str,
+    threads: int,
+    results: str,
+    as_json: bool,
+) -> None:
+    """Run an experiment of the papers, or a TOML file like theirs, and set its figures beside the published ones."""
+    import json
+
+    from fasim import experiments, report, report_experiments
+    from fasim.result_lines import done
+
+    path = Path(results).expanduser()
+    if as_list or name is None:
+        if name is not None:
+            raise ConfigError(f"--list {name}: the list has all experiments; leave out one of the two")
+        if not as_list:
+            raise ConfigError("which experiment: give a name of `fasim run --list`, or the path of a .toml file")
+        every = [experiments.load_experiment(one) for one in experiments.names()]
+        report.print_table(report_experiments.list_table(every, list(done(path).values())))
+        return
+    experiment = experiments.load_experiment(name)
+    cases = experiment.select(pattern, variant)
+    if show:
+        _show(experiment, cases)
+        return
+    if experiment.cannot_run:
+        raise ConfigError(f"{experiment.name} cannot run: {experiment.cannot_run}")
+    stopped = _run_missing(experiment, cases, path, variant, seeds, epochs, backend, threads, not as_json)
+    rows = experiments.summary(
+        experiment,
+        done(path).values(),
+        pattern=pattern,
+        variant=variant,
+        epochs=epochs,
+        seeds=seeds,
+        backend=backend,
+    )
+    if as_json:
+        content = {"experiment": experiment.name, "variant": variant, "results": str(path)}
+        click.echo(json.dumps(content | {"rows": [row.as_dict() for row in rows]}, indent=1, allow_nan=False))
+    else:
+        report.print_table(report_experiments.result_table(experiment, rows, variant))
+        if experiment.note:
+            click.echo(experiment.note)
+        click.echo(f"results: {path}")
+    if stopped:
+        sys.exit(INTERRUPTED)
+
+
+def _show(experiment: Experiment, cases: tuple[Case, ...]) -> None:
+    from fasim import report, report_experiments
+
+    report.print_table(report_experiments.settings_table(experiment, cases))
+    report.print_table(report_experiments.cases_table(experiment, cases))
+    for name, variant in experiment.variants.items():
+        changed = (
+            f"{key} = {report_experiments.text(setting.value)} ({setting.source})"
+            for key, setting in variant.settings.items()
+        )
+        click.echo(f"--variant {name}: {variant.title}; {'; '.join(changed)}")
+    if experiment.note:
+        click.echo(experiment.note)
+    if experiment.cannot_run:
+        click.echo(f"cannot run: {experiment.cannot_run}")
+
+
+def _run_missing(
+    experiment: Experiment,
+    cases: tuple[Case, ...],
+    path: Path,
+    variant: str,
+    seeds: int | None,
+    epochs: int | None,
+    backend: str,
+    threads: int,
+    compiling: bool,
+) -> bool:
+    """Run what has no line yet, seed by seed, and write each line at once; return whether Ctrl-C ended it."""
+    from fasim import cli_read as read
+    from fasim import machine, result_lines
+    from fasim.experiments import cell_of, run_case
+
+    finished = result_lines.done(path)
+    wanted = [
+        (case, cell_of(experiment, case, seed, variant=variant, epochs=epochs, backend=backend))
+        for seed in range(seeds or max(case.value("seeds") for case in cases))
+        for case in cases
+        if seed < (seeds or case.value("seeds"))
+    ]
+    missing = [(case, cell) for case, cell in wanted if result_lines.key(cell) not in finished]
+    if not missing:
+        return False
+    longest = max(cell["epochs"] for _, cell in missing)
+    measure = experiment.measures[0]
+    try:
+        with Progress(longest, len(missing), compiling=compiling) as progress:
+            for case, cell in missing:
+                title = f"{experiment.name} {case.name} seed {cell['seed']}"
+                count = read.threads(threads, case.network(), case.step_settings())
+
+                def on_epoch(epoch: Epoch, title: str = title) -> None:
+                    progress.step_done(f"{title}, epoch {epoch.epoch}")
+
+                line = run_case(case, cell["seed"], epochs=epochs, backend=backend, threads=count, on_epoch=on_epoch)
+                command = f"fasim {' '.join(sys.argv[1:])}"
+                result_lines.append(path, {"cell": cell, **line, "command": command, **machine.provenance(count)})
+                progress.say(f"{title}: {_figure(line, measure)}, {line['seconds']:.0f} s")
+    except KeyboardInterrupt:
+        click.echo("fasim: stopped; the runs that have finished are kept", err=True)
+        return True
+    return False
+
+
+def _figure(line: dict[str, Any], measure: str) -> str:
+    from fasim.experiments.keys import MEASURES
+    from fasim.experiments.summary import figure
+
+    value = figure(line, measure)
+    return f"{measure.replace('_', ' ')} {'diverged' if value is None else f'{value:.4g} {MEASURES[measure]}'.rstrip()}"

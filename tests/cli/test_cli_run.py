@@ -1,0 +1,194 @@
+"""``fasim run``: lists, shows, runs, goes on, refuses."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from fasim import experiments
+from fasim.cli import command
+from fasim.data.sources import _digits
+from tests.small_experiment import SMALL
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FASIM_DATA", raising=False)
+    (tmp_path / "small.toml").write_text(SMALL, encoding="utf-8")
+    experiments.load_experiment.cache_clear()
+    return tmp_path
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(command, ["run", *arguments])
+
+
+def lines(path="runs/papers.jsonl"):
+    with open(path, encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def rows(*arguments):
+    result = invoke(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)["rows"]
+
+
+def test_a_file_runs_every_case_and_seed_and_shows_published_beside_measured(folder):
+    result = invoke("small.toml")
+    assert result.exit_code == 0, result.output
+    found = lines()
+    assert [(line["cell"]["case"], line["cell"]["seed"]) for line in found] == [
+        (case, seed) for seed in (0, 1) for case in ("thin bp", "thin dfa", "wide bp", "wide dfa")
+    ]
+    mean = sum(line["test_error_percent"][-1] for line in found if line["cell"]["case"] == "thin bp") / 2
+    row = next(text for text in result.stdout.splitlines() if "thin bp" in text)
+    assert f"{mean:.2f} ±" in row
+    assert "10.5 ±.5" in row
+    assert "reproduced" in row
+    assert "not given" in next(text for text in result.stdout.splitlines() if "wide dfa" in text)
+
+
+def test_a_line_says_what_made_it():
+    invoke("small.toml", "--seeds", "1", "--case", "thin bp", "--epochs", "1")
+    (line,) = lines()
+    assert line["cell"] == {
+        "table": "small",
+        "case": "thin bp",
+        "rule": "bp",
+        "seed": 0,
+        "epochs": 1,
+        "learning_rate": 0.01,
+        "data": "digits",
+        "standardise": "unit",
+        "network": {"net": "64-8-10"},
+        "settings": {},
+        "plan": {},
+    }
+    assert {"commit", "cpu", "versions", "threads", "command", "seconds", "seconds_per_epoch"} <= set(line)
+    assert len(line["test_error_percent"]) == len(line["test_loss"]) == 1
+    assert "train_error_percent" not in line
+
+
+def test_what_has_its_line_is_not_run_again_and_the_rest_is(monkeypatch):
+    arguments = ("small.toml", "--seeds", "1", "--epochs", "1")
+    invoke(*arguments, "--case", "dfa")
+    before = lines()
+    result = invoke(*arguments)
+    assert result.exit_code == 0
+    assert lines()[:2] == before
+    assert [line["cell"]["case"] for line in lines()] == ["thin dfa", "wide dfa", "thin bp", "wide bp"]
+
+    def never(*_, **__):
+        raise AssertionError("run again")
+
+    monkeypatch.setattr(experiments, "run_case", never)
+    assert invoke(*arguments).exit_code == 0
+    assert len(lines()) == 4
+
+
+def test_the_same_seed_gives_the_same_figures_in_another_file():
+    arguments = ("small.toml", "--seeds", "1", "--case", "thin dfa")
+    invoke(*arguments, "--results", "a.jsonl")
+    invoke(*arguments, "--results", "deep/b.jsonl", "--threads", "2")
+    first, other = lines("a.jsonl")[0], lines("deep/b.jsonl")[0]
+    assert first["test_loss"] == other["test_loss"]
+    assert (first["threads"], other["threads"]) == (1, 2)
+
+
+def test_fewer_epochs_are_marked_as_a_short_run():
+    (row,) = rows("small.toml", "--seeds", "1", "--case", "thin bp", "--epochs", "1")
+    assert (row["epochs"], row["epochs_of_paper"], row["verdict"]) == (1, 2, "short run")
+    table = invoke("small.toml", "--seeds", "1", "--case", "thin bp", "--epochs", "1").stdout
+    assert "1 of 2" in table
+
+
+def test_a_variant_has_lines_and_rows_of_its_own():
+    plain = rows("small.toml", "--seeds", "1", "--case", "thin bp")
+    fast = rows("small.toml", "--seeds", "1", "--case", "thin bp", "--variant", "fast")
+    assert plain[0]["mean"] != fast[0]["mean"]
+    assert [line["cell"].get("variant") for line in lines()] == [None, "fast"]
+    assert [line["cell"]["learning_rate"] for line in lines()] == [0.01, 0.08]
+
+
+def test_ctrl_c_keeps_the_lines_that_are_there(monkeypatch):
+    train = experiments.run_case
+
+    def once(case, seed, **more):
+        if case.name == "thin dfa":
+            raise KeyboardInterrupt
+        return train(case, seed, **more)
+
+    monkeypatch.setattr(experiments, "run_case", once)
+    result = invoke("small.toml", "--epochs", "1")
+    assert result.exit_code == 130
+    assert "the runs that have finished are kept" in result.stderr
+    assert [line["cell"]["case"] for line in lines()] == ["thin bp"]
+    assert "thin bp" in result.stdout
+
+
+def test_show_prints_settings_sources_and_figures_and_runs_nothing(folder):
+    result = invoke("004-M", "--show", "--case", "784-500-10")
+    assert result.exit_code == 0
+    for text in ("original code: function.py", "2.59 ±.11", "--variant dropout-0.1", "0.00015", "Frenkel et al."):
+        assert text in result.stdout
+    assert not (folder / "runs").exists()
+
+
+def test_show_says_what_cannot_run():
+    assert "cannot run: the authors crop" in invoke("001-T2", "--show").stdout
+
+
+def test_the_list_has_every_experiment_and_the_time_of_those_that_were_run():
+    listed = invoke("--list").stdout
+    for name in experiments.names():
+        assert f"│ {name} " in listed
+    case = experiments.load_experiment("004-M").select("784-500-10 dfa")[0]
+    cell = experiments.cell_of(experiments.load_experiment("004-M"), case, 0, epochs=2)
+    with open("lines.jsonl", "w", encoding="utf-8") as file:
+        file.write(json.dumps({"cell": cell, "test_error_percent": [5, 4], "test_loss": [1, 1], "seconds": 12.0}) + "\n")
+    row = next(line for line in invoke("--list", "--results", "lines.jsonl").stdout.splitlines() if "│ 004-M " in line)
+    assert "10 min" in row
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "which experiment: give a name of `fasim run --list`"),
+        (["004-N"], "unknown experiment '004-N'"),
+        (["none.toml"], "none.toml: cannot be read as TOML"),
+        (["004-M", "--list"], "--list 004-M: the list has all experiments"),
+        (["004-M", "--variant", "nags"], "did you mean 'nag'"),
+        (["004-M", "--case", "784-600*"], "unknown case of 004-M '784-600*'"),
+        (["001-T2"], "001-T2 cannot run: the authors crop"),
+        (["004-M", "--epochs", "0"], "0 is not in the range x>=1"),
+        (["small.toml", "--backend", "gpu"], "unknown backend 'gpu'"),
+        (["small.toml", "--results", "small.toml"], "small.toml, line 1: no result line"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(arguments, message):
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_absent_data_is_one_line(folder, monkeypatch):
+    monkeypatch.setenv("FASIM_DATA", str(folder))
+    result = invoke("004-CI", "--epochs", "1", "--seeds", "1")
+    assert result.exit_code == 2
+    assert "cifar-10-binary.tar.gz" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_samples_that_are_held_out_are_the_first(folder):
+    small = SMALL.replace('standardise = ["unit"', 'held_out = [1000, "paper"]\nstandardise = ["unit"')
+    (folder / "small.toml").write_text(small, encoding="utf-8")
+    case = experiments.load_experiment("small.toml").cases[0]
+    run = experiments.train_case(case, 0, epochs=1)
+    assert run.samples_per_epoch == (len(_digits().x_train) - 1000) // 32 * 32
+    (folder / "all.toml").write_text(small.replace("1000", "9000"), encoding="utf-8")
+    assert "held_out 9000: digits has 1437" in invoke("all.toml").stderr
