@@ -8,25 +8,28 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from papers import cells, data_of, train_cell
 
+from fasim.experiments import load_experiment, train_case
+from fasim.experiments.running import data_of
 from fasim.files import write_whole
 from fasim.plots import png
 from fasim.prediction import predict
 
 PICTURE = Path(__file__).parents[1] / "docs" / "reconstructions.png"
 SHOWN = 10
+# a tenth of the paper's, as the lines that the page shows
+EPOCHS = 10
 
 
 def main() -> None:
     """Train, and draw the first images of the test set over each rule's."""
     from matplotlib.figure import Figure
 
-    found = [cell for cell in cells() if cell.table == "003-E3" and cell.seed == 0]
-    data = data_of(found[0].data, found[0].standardise, 0)
+    cases = load_experiment("003-E3").select("128 *")
+    data = data_of(cases[0].value("data"), cases[0].value("standardise"), 0)
     rows = {"input": data.values(data.x_test[:SHOWN])}
-    for cell in found:
-        rows[cell.rule] = predict(train_cell(cell, data), data, data.x_test[:SHOWN])
+    for case in cases:
+        rows[case.value("rule")] = predict(train_case(case, 0, epochs=EPOCHS), data, data.x_test[:SHOWN])
     figure = Figure(figsize=(0.8 * SHOWN, 0.85 * len(rows)), layout="constrained")
     grid = figure.subplots(len(rows), SHOWN, squeeze=False)
     for axes, (name, images) in zip(grid, rows.items(), strict=True):

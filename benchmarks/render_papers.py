@@ -1,123 +1,136 @@
-"""Tables of ``docs/papers.md``, from ``benchmarks/results/papers.jsonl``; ``benchmarks/render.py`` writes them."""
+"""Sections of ``docs/papers.md``, one an experiment, from ``benchmarks/results/papers.jsonl``; ``render.py`` writes them.
+
+Published figures are those of ``fasim/experiments/*.toml``, measured ones those of the lines: none is typed here.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from result_lines import done
-from scipy import stats
+
+from fasim.experiments import Experiment, Row, load_experiment, names, summary
+from fasim.experiments.experiment import DEVIATIONS, POINTS
+from fasim.experiments.summary import curve_of
+from fasim.report_experiments import duration, epochs_of, heading, measured
 
 RESULTS = Path(__file__).parent / "results" / "papers.jsonl"
+# the order of these the paper makes a point of
+ORDERED = ("001-T1", "004-C", "004-R")
+# a curve of so many epochs fits into a cell
+CURVE = 10
 
 Line = dict[str, Any]
 
-# test accuracy in percent after 50 epochs, mean of 10 trials: table 1 of the direct Kolen-Pollack manuscript, CIFAR-10
-TABLE_1 = {
-    "bp": "70.70 ±.96",
-    "kp": "70.08 ±.37",
-    "kp, feedback at 1e-2": "-",
-    "dkp": "64.69 ±.72",
-    "dfa": "62.70 ±.36",
-    "fa": "60.45 ±1.13",
-    "bp, convolutions frozen": "60.01 ±1.32",
-    "drtp": "55.32 ±6.14",
-}
-# test error in percent after 100 epochs: table 4 of Flam-Shepherd, row DFA
-TABLE_4 = {"b1": 2.19, "b2": 2.32, "b3": 2.40, "b4": 2.04, "b5": 2.22, "b6": 2.27, "b7": 2.38}
+
+@cache
+def lines() -> tuple[Line, ...]:
+    """Return all lines."""
+    return tuple(done(RESULTS).values())
 
 
-def by_case(table: str) -> dict[str, dict[int, Line]]:
-    """Return the lines of a table by case, then by seed."""
-    cases: dict[str, dict[int, Line]] = defaultdict(dict)
-    for line in done(RESULTS).values():
-        if line["cell"]["table"] == table:
-            cases[line["cell"]["case"]][line["cell"]["seed"]] = line
-    return cases
+def rows_of(name: str, variant: str = "") -> list[Row]:
+    """Return the rows of an experiment that have lines."""
+    return [row for row in summary(load_experiment(name), lines(), variant=variant) if row.seeds]
 
 
-def last(case: dict[int, Line], what: str) -> list[float]:
-    """Return a figure after the last epoch, by ascending seed."""
-    return [case[seed][what][-1] for seed in sorted(case)]
+def section(name: str) -> list[str]:
+    """Return published against measured, of the paper's reading and of each variant that has lines."""
+    experiment = load_experiment(name)
+    text = [f"{experiment.paper[0].upper()}{experiment.paper[1:]}."]
+    text += [experiment.note] if experiment.note else []
+    if experiment.cannot_run:
+        return [*text, "", f"Cannot run: {experiment.cannot_run}."]
+    rows = rows_of(name)
+    if not rows:
+        return [*text, "", f"Not measured yet: `fasim run {name}`."]
+    found = list(rows)
+    text += ["", *_table(experiment, rows)]
+    for variant, what in experiment.variants.items():
+        if varied := rows_of(name, variant):
+            found += varied
+            text += ["", f"Variant `{variant}`, {what.title}:", "", *_table(experiment, varied)]
+    if name in ORDERED:
+        text += _orders(rows)
+    missing = [case.name for case in experiment.cases if case.name not in {row.case for row in rows}]
+    if missing:
+        text += ["", f"Not measured yet: {', '.join(missing)}."]
+    return [*text, "", _made(name, found)]
 
 
-def interval_95(values: list[float]) -> float:
-    """Return half the width of the 95 % interval of a mean (Student's t)."""
-    return float(stats.t.ppf(0.975, len(values) - 1)) * stdev(values) / len(values) ** 0.5
+def _table(experiment: Experiment, rows: list[Row]) -> list[str]:
+    """Return a row a measure and case; curves where they are short, the mean image's error where there is one."""
+    curves = all(row.epochs <= CURVE for row in rows)
+    images = all("test_loss_of_mean_image" in line for row in rows for line in row.lines)
+    head = ["case", "measure", "published", "measured", "difference", "seeds", "epochs", "verdict"]
+    head += ["by epoch, seed 0"] if curves else []
+    head += ["of the mean image's"] if images else []
+    table = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for row in rows:
+        difference = "" if row.difference is None else f"{row.difference:+.2f}"
+        texts = [row.case, heading(row.measure), row.published.text, measured(row), difference]
+        texts += [str(len(row.seeds)), epochs_of(row), row.verdict]
+        if curves:
+            texts.append(" ".join(_short(value) for value in curve_of(row.lines[0], row.measure)))
+        if images:
+            share = fmean(line["test_loss"][-1] / line["test_loss_of_mean_image"] for line in row.lines)
+            texts.append(f"{100 * share:.0f} %")
+        table.append("| " + " | ".join(texts) + " |")
+    return table
 
 
-def _spread(values: list[float], digits: int = 2) -> str:
-    text = f"{fmean(values):.{digits}f}"
-    return text + (f" ±{stdev(values):.{digits}f}" if len(values) > 1 else "")
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}" if value >= 1 else f"{value:.4f}"
 
 
-def listing_1() -> list[str]:
-    """Return train and test accuracy of the listing's runs."""
-    rows = [
-        "| rule and rate | train accuracy % | test accuracy % | test accuracy by epoch (seed 0) | seeds |",
-        "|---|---|---|---|---|",
-    ]
-    for name, case in by_case("000-L1").items():
-        train = [100 - value for value in last(case, "train_error_percent")]
-        test = [100 - value for value in last(case, "test_error_percent")]
-        epochs = " ".join(f"{100 - value:.1f}" for value in case[min(case)]["test_error_percent"])
-        rows.append(f"| {name} | {_spread(train)} | {_spread(test)} | {epochs} | {len(case)} |")
-    return rows
+def _orders(rows: list[Row]) -> list[str]:
+    """Return the order of the cases of each row of the table by the first measure, as measured and as published."""
+    text = []
+    better = 1 if rows[0].measure.endswith(("error", "loss")) else -1
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.measure == rows[0].measure and row.mean is not None:
+            groups.setdefault(row.case.rpartition(" ")[0], []).append(row)
+    for name, group in groups.items():
+        found = sorted(group, key=lambda row: better * (row.mean or 0.0))
+        line = f"Best first{f', {name}' if name else ''}: {' > '.join(row.case.split()[-1] for row in found)}"
+        figures = [row for row in group if row.published.figure is not None]
+        if len(figures) > 1:
+            figures.sort(key=lambda row: better * (row.published.figure or 0.0))
+            line += f"; published: {' > '.join(row.case.split()[-1] for row in figures)}"
+        text += ["", line + "."]
+    return text
 
 
-def two_convolutions() -> list[str]:
-    """Return accuracies on CIFAR-10 beside the published ones, best first."""
-    rows = [
-        "| rule | test accuracy % by epoch | train accuracy % | published, 50 epochs | seconds an epoch |",
-        "|---|---|---|---|---|",
-    ]
-    cases = by_case("001-T1")
-    for name in sorted(cases, key=lambda name: last(cases[name], "test_error_percent")[0]):
-        line = next(iter(cases[name].values()))
-        epochs = " ".join(f"{100 - value:.1f}" for value in line["test_error_percent"])
-        train = f"{100 - line['train_error_percent'][-1]:.1f}"
-        rows.append(f"| {name} | {epochs} | {train} | {TABLE_1[name]} | {line['seconds_per_epoch']:.0f} |")
-    found = sorted(cases, key=lambda name: last(cases[name], "test_error_percent")[0])
-    published = sorted((name for name in TABLE_1 if TABLE_1[name] != "-"), key=lambda name: TABLE_1[name], reverse=True)
-    return [*rows, "", f"Order after the last epoch: {' > '.join(found)}. Published: {' > '.join(published)}."]
-
-
-def auto_encoders() -> list[str]:
-    """Return the test error of the auto-encoders and that of the mean image."""
-    rows = ["| rule | test MSE after 10 epochs | of the mean image's | seeds |", "|---|---|---|---|"]
-    mean_image = 0.0
-    for rule, case in by_case("003-E3").items():
-        losses = last(case, "test_loss")
-        mean_image = next(iter(case.values()))["test_loss_of_mean_image"]
-        rows.append(f"| {rule} | {_spread(losses, 5)} | {100 * fmean(losses) / mean_image:.0f} % | {len(case)} |")
-    return [*rows, f"| (mean image) | {mean_image:.5f} | 100 % | - |"]
-
-
-def families() -> list[str]:
-    """Return the test error of DFA with each feedback family, with 95 % intervals."""
-    rows = ["| feedback | test error %, 95 % interval | published, 100 epochs | seeds |", "|---|---|---|---|"]
-    for name, case in sorted(by_case("003-E4").items()):
-        errors = last(case, "test_error_percent")
-        half = f" ±{interval_95(errors):.2f}" if len(errors) > 1 else ""
-        rows.append(f"| {name} | {fmean(errors):.2f}{half} | {TABLE_4[name]:.2f} | {len(errors)} |")
-    return rows
+def _made(name: str, rows: list[Row]) -> str:
+    """Return what the lines of a section were made with."""
+    used = [line for row in rows for line in row.lines]
+    seeds, epochs = max(len(row.seeds) for row in rows), sorted({row.epochs for row in rows})
+    seconds = [line["seconds_per_epoch"] for line in used]
+    notes = sorted({line["data_note"] for line in used if line["data_note"]})
+    ends = dict.fromkeys(duration(end) for end in (min(seconds), max(seconds)))
+    text = f"`fasim run {name} --seeds {seeds} --epochs {epochs[-1]}`; an epoch trains in {' .. '.join(ends)}"
+    commits = ", ".join(sorted({line["commit"] for line in used}))
+    return "; ".join([text, *notes, f"commits {commits}"]) + "."
 
 
 def machine() -> list[str]:
-    """Return what the lines were measured on."""
-    found = list(done(RESULTS).values())
-    cpus = sorted({line["cpu"] for line in found})
-    versions = sorted({", ".join(f"{name} {text}" for name, text in line["versions"].items()) for line in found})
-    commits = ", ".join(sorted({line["commit"] for line in found}))
-    return [f"CPU {'; '.join(cpus)}, one thread a run; {'; '.join(versions)}; commits {commits}."]
+    """Return what the lines were measured on, and what a verdict is."""
+    cpus = sorted({line["cpu"] for line in lines()})
+    versions = sorted({", ".join(f"{name} {text}" for name, text in line["versions"].items()) for line in lines()})
+    return [
+        f"CPU {'; '.join(cpus)}, one thread a run; {'; '.join(versions)}.",
+        "",
+        f"*Reproduced*: the mean lies within {DEVIATIONS:g} published deviations, or {POINTS:g} points, of the figure.",
+        "*Short run*: fewer epochs than the paper's, no verdict.",
+    ]
 
 
-SECTIONS = {
+SECTIONS: dict[str, Callable[[], list[str]]] = {
     "machine": machine,
-    "listing-1": listing_1,
-    "two-convolutions": two_convolutions,
-    "auto-encoders": auto_encoders,
-    "families": families,
+    **{name: partial(section, name) for name in names()},
 }

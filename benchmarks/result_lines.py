@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,23 +17,31 @@ __all__ = ["append", "done", "key", "provenance", "run_missing"]
 
 
 def run_missing(title: str, path: Path, cells: Sequence[Any], run: Callable[[Any], dict[str, Any]]) -> int:
-    """Run what has no line yet, as the command line asks; return the exit code."""
+    """Run what has no line yet, as the command line asks; return the exit code.
+
+    Cells are dataclasses or plain values, with everything that decides a result; ``table`` is the one to choose by.
+    """
     parser = argparse.ArgumentParser(description=title.splitlines()[0])
     parser.add_argument("--table", help="only this table")
     parser.add_argument("--part", default="0/1", help="i/n: every n-th cell, from the i-th")
     parser.add_argument("--list", action="store_true", help="show the tables and what is missing")
     given = parser.parse_args()
     index, parts = map(int, given.part.split("/"))
-    wanted = [cell for cell in cells if given.table in (None, cell.table)][index::parts]
-    missing = [cell for cell in wanted if key(asdict(cell)) not in done(path)]
+    wanted = [cell for cell in cells if given.table in (None, _plain(cell)["table"])][index::parts]
+    finished = done(path)
+    missing = [cell for cell in wanted if key(_plain(cell)) not in finished]
     if given.list:
-        for table in dict.fromkeys(cell.table for cell in wanted):
-            left = sum(cell.table == table for cell in missing)
-            print(f"{table}: {sum(cell.table == table for cell in wanted)} runs, {left} missing")
+        tables, left = (Counter(_plain(cell)["table"] for cell in some) for some in (wanted, missing))
+        for table, runs in tables.items():
+            print(f"{table}: {runs} runs, {left[table]} missing")
         return 0
     for cell in missing:
         line = run(cell)
         append(path, line)
-        print(" ".join(str(value) for value in asdict(cell).values()), "->", line.get("shown", ""))
+        print(" ".join(str(value) for value in _plain(cell).values()), "->", line.get("shown", ""))
         sys.stdout.flush()
     return 0
+
+
+def _plain(cell: Any) -> dict[str, Any]:  # noqa: ANN401 - a dataclass or a dict
+    return cell if isinstance(cell, dict) else asdict(cell)

@@ -122,6 +122,7 @@ def _run_missing(
     from fasim import cli_read as read
     from fasim import machine, result_lines
     from fasim.experiments import cell_of, run_case
+    from fasim.experiments.running import command_of
 
     finished = result_lines.done(path)
     wanted = [
@@ -145,8 +146,8 @@ def _run_missing(
                     progress.step_done(f"{title}, epoch {epoch.epoch}")
 
                 line = run_case(case, cell["seed"], epochs=epochs, backend=backend, threads=count, on_epoch=on_epoch)
-                command = f"fasim {' '.join(sys.argv[1:])}"
-                result_lines.append(path, {"cell": cell, **line, "command": command, **machine.provenance(count)})
+                again = {"command": command_of(cell), **machine.provenance(count)}
+                result_lines.append(path, {"cell": cell, **line, **again})
                 progress.say(f"{title}: {_figure(line, measure)}, {line['seconds']:.0f} s")
     except KeyboardInterrupt:
         click.echo("fasim: stopped; the runs that have finished are kept", err=True)

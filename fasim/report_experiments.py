@@ -24,9 +24,9 @@ def duration(seconds: float) -> str:
 
 
 def run_time(experiment: Experiment, lines: Iterable[Line]) -> str:
-    """Return how long one run of the paper's epochs takes by result lines: of the fastest and of the slowest case."""
+    """Return how long one run of the paper's epochs trains by result lines: the fastest case .. the slowest."""
     rows = [row for row in summary(experiment, lines) if row.lines]
-    times = [line["seconds"] / len(line["test_loss"]) * row.epochs_of for row in rows for line in row.lines]
+    times = [line["seconds_per_epoch"] * row.epochs_of for row in rows for line in row.lines]
     if not times:
         return NOT_MEASURED
     ends = dict.fromkeys(duration(end) for end in (min(times), max(times)))

@@ -59,6 +59,14 @@ def cell_of(
     return {name: value for name, value in cell.items() if name not in defaults or value != defaults[name]}
 
 
+def command_of(cell: Cell) -> str:
+    """Return the command that runs a cell again, with the seeds before it."""
+    words = ["fasim", "run", cell["table"], "--case", f'"{cell["case"]}"']
+    words += ["--variant", cell["variant"]] if "variant" in cell else []
+    words += ["--seeds", str(cell["seed"] + 1), "--epochs", str(cell["epochs"])]
+    return " ".join([*words, "--backend", cell["backend"]] if "backend" in cell else words)
+
+
 @lru_cache(maxsize=2)
 def data_of(name: str, how: str, held_out: int) -> Data:
     """Return a data set without its first `held_out` training samples, standardised by the others.
