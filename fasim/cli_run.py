@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fasim.training import Epoch
 
 RESULTS = "runs/papers.jsonl"
+OUTSIDE = 1
 
 
 @click.command(cls=Command)
@@ -25,6 +26,9 @@ RESULTS = "runs/papers.jsonl"
     "--list", "as_list", is_flag=True, help="Print all experiments, with the time of a run where one was measured."
 )
 @click.option("--show", is_flag=True, help="Print settings, their sources and the published figures; run nothing.")
+@click.option(
+    "--quick", is_flag=True, help="Short runs that were measured before; exit code 1 if a figure leaves its band."
+)
 @click.option("--case", "pattern", default="*", help="Cases alone whose name, or a word of it, is this; * and ? match any.")
 @click.option("--variant", default="", help="Another reading of the paper; --show names them.", show_default="the paper's")
 @click.option("--seeds", type=click.IntRange(1), help="Seeds 0 .. N-1.", show_default="the paper's number of runs")
@@ -37,6 +41,7 @@ def run(
     name: str | None,
     as_list: bool,
     show: bool,
+    quick: bool,
     pattern: str,
     variant: str,
     seeds: int | None,
@@ -53,6 +58,11 @@ def run(
     from fasim.result_lines import done
 
     path = Path(results).expanduser()
+    if quick:
+        if (as_list, show, pattern, variant, seeds, epochs) != (False, False, "*", "", None, None):
+            raise ConfigError("--quick has cases, seed and epochs of its own; leave out the other choices")
+        _quick(name, backend, threads or 1, as_json)
+        return
     if as_list or name is None:
         if name is not None:
             raise ConfigError(f"--list {name}: the list has all experiments; leave out one of the two")
@@ -88,6 +98,31 @@ def run(
         click.echo(f"results: {path}")
     if stopped:
         sys.exit(INTERRUPTED)
+
+
+def _quick(name: str | None, backend: str, threads: int, as_json: bool) -> None:
+    """Run the short runs of an experiment, or of all that have some, and exit with 1 if a figure leaves its band."""
+    import json
+
+    from fasim import experiments, report, report_experiments
+
+    every = [experiments.load_experiment(one) for one in ([name] if name else experiments.names())]
+    chosen = [experiment for experiment in every if experiment.quick is not None]
+    if not chosen:
+        raise ConfigError(f"{name} has no quick runs; leave out --quick")
+    rows = []
+    with Progress(1, sum(len(one.quick.bands) for one in chosen if one.quick), compiling=not as_json) as progress:
+        for experiment in chosen:
+            for row in experiments.run_quick(experiment, backend=backend, threads=threads):
+                rows.append(row)
+                progress.say(f"{row.experiment} {row.case}: {report_experiments.quick_figure(row)}")
+    if as_json:
+        click.echo(json.dumps([row.as_dict() for row in rows], indent=1, allow_nan=False))
+    else:
+        report.print_table(report_experiments.quick_table(rows))
+    if not all(row.inside for row in rows):
+        click.echo("fasim: a figure has left its band", err=True)
+        sys.exit(OUTSIDE)
 
 
 def _show(experiment: Experiment, cases: tuple[Case, ...]) -> None:

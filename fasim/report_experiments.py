@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from fasim.experiments import Case, Experiment, Row
+from fasim.experiments import Case, Experiment, QuickRow, Row
 from fasim.experiments.keys import MEASURES
 from fasim.experiments.summary import summary
 
@@ -148,4 +148,23 @@ def result_table(experiment: Experiment, rows: Sequence[Row], variant: str = "")
             *sorted(notes),
         ]
     )
+    return table
+
+
+def quick_figure(row: QuickRow) -> str:
+    """Return ``6.62, band 6.1 .. 7.3``, and that it is outside where it is."""
+    value = "diverged" if row.value is None else f"{row.value:.4g}"
+    return f"{value}, band {row.band[0]:g} .. {row.band[1]:g}" + ("" if row.inside else ", outside")
+
+
+def quick_table(rows: Sequence[QuickRow]) -> Table:
+    """Return each short run beside its band."""
+    table = Table(title="short runs, seed 0, beside the bands that were measured", title_justify="left")
+    for name in ("experiment", "case", "measure", "epochs", "measured", "band", "inside"):
+        table.add_column(name, no_wrap=True)
+    for row in rows:
+        value = "diverged" if row.value is None else f"{row.value:.4g}"
+        band = f"{row.band[0]:g} .. {row.band[1]:g}"
+        inside = "yes" if row.inside else "no"
+        table.add_row(row.experiment, row.case, heading(row.measure), str(row.epochs), value, band, inside)
     return table

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from planted import MUTANTS as FIRST
 from planted import Mutant
+from planted_experiments import MUTANTS as FOURTH
 from planted_fixed import MUTANTS as THIRD
 from planted_float import MUTANTS as SECOND
 from planted_registers import MUTANTS as FOURTH

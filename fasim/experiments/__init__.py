@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
-from fasim.experiments.experiment import Case, Experiment, Published, Setting, Variant
+from fasim.experiments.experiment import Case, Experiment, Published, Quick, Setting, Variant
 from fasim.experiments.load import load_experiment, names
+from fasim.experiments.quick import QuickRow, run_quick
 from fasim.experiments.running import cell_of, run_case, train_case
 from fasim.experiments.summary import Row, summary
 
@@ -17,6 +18,8 @@ __all__ = [
     "Case",
     "Experiment",
     "Published",
+    "Quick",
+    "QuickRow",
     "Row",
     "Setting",
     "Variant",
@@ -24,6 +27,7 @@ __all__ = [
     "load_experiment",
     "names",
     "run_case",
+    "run_quick",
     "summary",
     "train_case",
 ]

@@ -26,6 +26,11 @@
     title = "as the authors' code has it"
     settings.batch_size = [64, "original code: main.py"]
 
+    [quick]                                     # a short run with seed 0 and its bands, optional
+    epochs = 3
+    source = "measured: ..."
+    bands."784-500-10 bp" = [6.1, 7.3]
+
 Nothing is read over: an unknown key, a setting without a source, a cell without a published figure (or ``figure only``,
 ``not given``) and a case whose network or settings cannot be are refused.
 """
@@ -42,10 +47,10 @@ from fasim.data import names as data_names
 from fasim.data import parse_augmentation
 from fasim.data.transform import STANDARDISATIONS
 from fasim.errors import ConfigError, unknown_name
-from fasim.experiments.experiment import Case, Experiment, Published, Setting, Variant
+from fasim.experiments.experiment import Case, Experiment, Published, Quick, Setting, Variant
 from fasim.experiments.keys import MEASURES, REQUIRED, check_setting
 
-_TOP = ("title", "paper", "note", "cannot_run", "settings", "rows", "columns", "cells", "published", "variants")
+_TOP = ("title", "paper", "note", "cannot_run", "settings", "rows", "columns", "cells", "published", "variants", "quick")
 _VARIANT = ("title", "cases", "settings", "published")
 # the one column of a list, whose name no case shows
 _LIST = ""
@@ -102,7 +107,8 @@ def _experiment(name: str, document: dict[str, Any]) -> Experiment:
                 Case(_name(row, column), settings, {key: values[row, column] for key, values in published.items()})
             )
     variants = {key: _variant(key, given, cases) for key, given in _table("variants", document).items()}
-    experiment = Experiment(name, cases=tuple(cases), variants=variants, **texts)
+    quick = _quick(document["quick"], cases) if "quick" in document else None
+    experiment = Experiment(name, cases=tuple(cases), variants=variants, quick=quick, **texts)
     for variant in ("", *variants):
         for case in experiment.select(variant=variant):
             _check_case(case, variant)
@@ -203,6 +209,24 @@ def _variant(name: str, given: dict[str, Any], cases: Iterable[Case]) -> Variant
         published[key] = {case: _figure(where, entries[case], source) for case in entries if case != "source"}
     settings = _settings(f"{where}.settings", given["settings"])
     return Variant(_text(f"{where}: title", given["title"]), settings, tuple(patterns), published)
+
+
+def _quick(given: object, cases: Iterable[Case]) -> Quick:
+    if not isinstance(given, dict):
+        raise ConfigError("quick is no table: write [quick]")
+    _check_keys("key of [quick]", given, ("epochs", "source", "bands"), needed=("epochs", "source", "bands"))
+    check_setting("epochs", given["epochs"])
+    if not str(given["source"]).startswith("measured: "):
+        raise ConfigError(f"[quick] source = {given['source']!r}: write 'measured: ' and how")
+    bands = given["bands"]
+    if not isinstance(bands, dict) or not bands:
+        raise ConfigError("[quick] bands is no table: write [quick.bands] with two numbers a case")
+    _check_keys("case of [quick.bands]", bands, [case.name for case in cases])
+    for case, band in bands.items():
+        numbers = isinstance(band, list) and [type(end) for end in band if type(end) in (int, float)]
+        if not numbers or len(numbers) != len(band) or len(band) != 2 or not band[0] < band[1]:
+            raise ConfigError(f"[quick.bands] {case!r} = {band!r}: write the lowest and the highest, such as [6.1, 7.3]")
+    return Quick(given["epochs"], given["source"], {case: (float(low), float(high)) for case, (low, high) in bands.items()})
 
 
 def _check_case(case: Case, variant: str) -> None:

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from fasim.errors import ConfigError, unknown_name
-from fasim.experiments.keys import NETWORK, NUMBERS, PLAN, STEP
+from fasim.experiments.keys import ANGLES, NETWORK, NUMBERS, PLAN, STEP
 from fasim.network import Network
 from fasim.plan import Plan
 from fasim.schedule import StepSettings
@@ -131,7 +131,7 @@ class Case:
     @property
     def measures_angles(self) -> bool:
         """Whether angles are measured after every epoch."""
-        return "readout_angle" in self.published
+        return not ANGLES.keys().isdisjoint(self.published)
 
 
 @dataclass(frozen=True)
@@ -156,6 +156,24 @@ class Variant:
 
 
 @dataclass(frozen=True)
+class Quick:
+    """A short run of some cases with seed 0, and the bands that its first measure must lie in.
+
+    Parameters
+    ----------
+    epochs : int
+    source : str
+        How the bands were measured.
+    bands : mapping of str to (float, float)
+        By case: the lowest and the highest that is right.
+    """
+
+    epochs: int
+    source: str
+    bands: Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
 class Experiment:
     """A table, figure or listing of a paper.
 
@@ -169,6 +187,8 @@ class Experiment:
         What a reader must know beside the figures.
     cannot_run : str
         Why fasim cannot run it; empty if it can.
+    quick : Quick, optional
+        A short run that shows whether all is still as it was measured.
     """
 
     name: str
@@ -178,6 +198,7 @@ class Experiment:
     variants: Mapping[str, Variant] = field(default_factory=dict)
     note: str = ""
     cannot_run: str = ""
+    quick: Quick | None = None
 
     @property
     def measures(self) -> tuple[str, ...]:

@@ -17,8 +17,11 @@ MEASURES = {
     "test_accuracy": "%",
     "train_accuracy": "%",
     "test_loss": "",
+    "signal_angle": "degrees",
     "readout_angle": "degrees",
 }
+# angles as diagnostics name them, by measure: each is the mean over the hidden layers
+ANGLES = {"signal_angle": ("angles", "global"), "readout_angle": ("readout_angles", "readout")}
 # A published table rests on all of these; where it does not say one, the file says from where else it is
 REQUIRED = (
     *("rule", "data", "standardise", "net", "hidden", "output", "init", "feedback", "learning_rate"),

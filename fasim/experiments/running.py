@@ -15,7 +15,7 @@ from fasim.data import Data, load, standardise
 from fasim.diagnostics import Diagnostics
 from fasim.errors import ConfigError
 from fasim.experiments.experiment import Case, Experiment
-from fasim.experiments.keys import NETWORK, PLAN, STEP
+from fasim.experiments.keys import ANGLES, NETWORK, PLAN, STEP
 from fasim.training import Epoch, Run, train
 
 Cell = dict[str, Any]
@@ -151,7 +151,9 @@ def run_case(
     line: Line = {name: values for name, values in measured.items() if values[0] is not None}
     line["test_loss"] = [epoch.test_loss if math.isfinite(epoch.test_loss) else None for epoch in run.epochs]
     if angles is not None:
-        line["readout_angles"] = [[entry["mean"] for entry in record["readout_angles"]] for record in angles.records[1:]]
+        for measure, (name, kind) in ANGLES.items():
+            entries = [[entry for entry in record[name] if entry["kind"] == kind] for record in angles.records[1:]]
+            line[f"{measure}s"] = [[entry["mean"] for entry in epoch] for epoch in entries]
     if case.value("target") == "input":
         mean = data.values(data.x_train).mean(0)
         line["test_loss_of_mean_image"] = float(np.mean((data.values(data.x_test) - mean) ** 2))

@@ -9,6 +9,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from fasim.experiments.experiment import Case, Experiment, Published
+from fasim.experiments.keys import ANGLES
 from fasim.experiments.running import cell_of
 
 Line = dict[str, Any]
@@ -192,8 +193,8 @@ def figure(line: Line, measure: str, last: int = 1) -> float | None:
 
 def curve_of(line: Line, measure: str) -> list[float | None]:
     """Return a measure after every epoch; None where a run had diverged."""
-    if measure == "readout_angle":
-        return [_mean(layers) for layers in line["readout_angles"]]
+    if measure in ANGLES:
+        return [_mean(layers) for layers in line[f"{measure}s"]]
     if measure == "test_loss":
         return list(line["test_loss"])
     errors = line[f"{measure.partition('_')[0]}_error_percent"]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from fasim import experiments
 from fasim.cli import command
 from fasim.data.sources import _digits
+from fasim.experiments.running import data_of
 from tests.small_experiment import SMALL
 
 
@@ -100,6 +102,25 @@ def test_the_same_seed_gives_the_same_figures_in_another_file():
     assert (first["threads"], other["threads"]) == (1, 2)
 
 
+def test_what_was_published_is_measured(folder):
+    """Each measure has a row and figures of its own; angles only of rules with direct feedback."""
+    more = "\n".join(
+        f'[published.{measure}]\nsource = "paper"\nthin = ["50", "50"]\nwide = ["50", "50"]'
+        for measure in ("train_accuracy", "test_loss", "readout_angle", "signal_angle")
+    )
+    (folder / "small.toml").write_text(f"{SMALL}{more}\n", encoding="utf-8")
+    found = {row["measure"]: row["mean"] for row in rows("small.toml", "--case", "thin dfa", "--seeds", "1")}
+    (line,) = lines()
+    assert found["train_accuracy"] == pytest.approx(100 - line["train_error_percent"][-1])
+    assert found["test_loss"] == line["test_loss"][-1]
+    assert found["readout_angle"] == pytest.approx(line["readout_angles"][-1][0])
+    assert found["signal_angle"] == pytest.approx(line["signal_angles"][-1][0])
+    assert 0 < found["signal_angle"] < 90
+    assert found["readout_angle"] != found["signal_angle"]
+    names = ("train_error_percent", "test_loss", "readout_angles", "signal_angles")
+    assert [len(line[name]) for name in names] == [2] * 4
+
+
 def test_fewer_epochs_are_marked_as_a_short_run():
     (row,) = rows("small.toml", "--seeds", "1", "--case", "thin bp", "--epochs", "1")
     assert (row["epochs"], row["epochs_of_paper"], row["verdict"]) == (1, 2, "short run")
@@ -155,9 +176,46 @@ def test_the_list_has_every_experiment_and_the_time_of_those_that_were_run():
     assert "10 min" in row
 
 
+def with_band(folder, low, high):
+    quick = f'[quick]\nepochs = 1\nsource = "measured: here"\nbands."thin dfa" = [{low}, {high}]\n'
+    (folder / "small.toml").write_text(SMALL.replace("[rows.thin]", quick + "[rows.thin]"), encoding="utf-8")
+    experiments.load_experiment.cache_clear()
+
+
+def test_a_quick_run_holds_the_first_measure_of_seed_0_against_its_band(folder):
+    (row,) = rows("small.toml", "--case", "thin dfa", "--seeds", "1", "--epochs", "1")
+    value, before = row["mean"], lines()
+    for low, high, code in (
+        (value - 0.01, value + 0.01, 0),
+        (value + 0.01, value + 1, 1),
+        (value - 1, value - 0.01, 1),
+        (0, value, 0),
+    ):
+        with_band(folder, low, high)
+        result = invoke("small.toml", "--quick")
+        assert result.exit_code == code, result.output
+        assert ("a figure has left its band" in result.stderr) is bool(code)
+        assert f"{value:.4g}" in result.stdout
+    found = json.loads(invoke("small.toml", "--quick", "--json").stdout)
+    assert [(row["case"], row["measure"], row["value"], row["inside"]) for row in found] == [
+        ("thin dfa", "test_error", value, True)
+    ]
+    assert lines() == before
+
+
+def test_a_quick_run_that_diverges_is_outside(folder, monkeypatch):
+    with_band(folder, 0, 100)
+    monkeypatch.setattr("fasim.experiments.quick.run_case", lambda *_, **__: {"test_error_percent": [None]})
+    result = invoke("small.toml", "--quick")
+    assert result.exit_code == 1
+    assert "diverged" in result.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["small.toml", "--quick"], "small.toml has no quick runs"),
+        (["small.toml", "--quick", "--epochs", "1"], "--quick has cases, seed and epochs of its own"),
         ([], "which experiment: give a name of `fasim run --list`"),
         (["004-N"], "unknown experiment '004-N'"),
         (["none.toml"], "none.toml: cannot be read as TOML"),
@@ -191,5 +249,9 @@ def test_samples_that_are_held_out_are_the_first(folder):
     case = experiments.load_experiment("small.toml").cases[0]
     run = experiments.train_case(case, 0, epochs=1)
     assert run.samples_per_epoch == (len(_digits().x_train) - 1000) // 32 * 32
+    data = data_of("digits", "pixel", 1000)
+    assert (data.x_train == _digits().x_train[1000:]).all()
+    assert (data.y_train == _digits().y_train[1000:]).all()
+    assert np.abs(data.values(data.x_train).mean(0)).max() < 1e-5
     (folder / "all.toml").write_text(small.replace("1000", "9000"), encoding="utf-8")
     assert "held_out 9000: digits has 1437" in invoke("all.toml").stderr

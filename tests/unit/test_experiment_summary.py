@@ -8,7 +8,7 @@ import pytest
 
 from fasim.experiments import cell_of, load_experiment, summary
 from fasim.experiments.experiment import Published
-from fasim.experiments.summary import NOT_REPRODUCED, REPRODUCED, SHORT, figure
+from fasim.experiments.summary import NOT_REPRODUCED, REPRODUCED, SHORT, curve_of, figure
 
 EXPERIMENT = load_experiment("004-M")
 CASE = EXPERIMENT.select("784-500-10 dfa")[0]
@@ -89,11 +89,13 @@ def test_a_variant_has_lines_of_its_own():
 def test_figures_of_a_line():
     found = {"test_error_percent": [4.0, 2.0], "train_error_percent": [1.0, 0.0], "test_loss": [0.5, None]}
     found["readout_angles"] = [[90.0, 80.0], [60.0, 40.0]]
+    found["signal_angles"] = [[], [None, 40.0]]
     assert figure(found, "test_error") == 2.0
     assert figure(found, "test_error", 2) == 3.0
     assert figure(found, "test_accuracy") == 98.0
     assert figure(found, "train_accuracy", 2) == 99.5
     assert figure(found, "readout_angle") == 50.0
+    assert curve_of(found, "signal_angle") == [None, None]
     assert figure(found, "test_loss") is None
 
 

@@ -34,6 +34,7 @@ CASES = {
     "004-M": 24,
     "004-R": 5,
 }
+QUICK = '[quick]\nepochs = 1\nsource = "measured: here"\nbands."thin bp" = [1.0, 2]\n'
 
 
 def read(tmp_path, text):
@@ -85,6 +86,12 @@ def test_a_variant_replaces_settings_and_has_no_published_figures_of_its_own(tmp
     assert [case.published["test_error"].text for case in cases] == ["not given"] * 2
 
 
+def test_quick_runs_have_bands(tmp_path):
+    quick = read(tmp_path, SMALL.replace("[rows.thin]", QUICK + "[rows.thin]")).quick
+    assert (quick.epochs, quick.source, quick.bands) == (1, "measured: here", {"thin bp": (1.0, 2.0)})
+    assert read(tmp_path, SMALL).quick is None
+
+
 def test_a_variant_with_published_figures_has_them():
     cases = {case.name: case.published["test_accuracy"] for case in load_experiment("001-T1").select(variant="code")}
     assert (cases["cifar10 dkp"].figure, cases["cifar10 fa"].figure) == (67.52, None)
@@ -120,6 +127,11 @@ def test_a_variant_with_published_figures_has_them():
         ('cases = ["thin *"]', 'cases = ["thick *"]', "unknown case of small"),
         ("[0.08,", '["fast",', "variants.fast.settings: learning_rate = 'fast': write a number"),
         ("[settings]", "[settings", "cannot be read as TOML"),
+        ("[rows.thin]", QUICK.replace("epochs", "epoch") + "[rows.thin]", "unknown key of .quick. 'epoch'"),
+        ("[rows.thin]", QUICK.replace("measured: ", "") + "[rows.thin]", "write 'measured: ' and how"),
+        ("[rows.thin]", QUICK.replace("[1.0, 2]", "[2, 1]") + "[rows.thin]", "write the lowest and the highest"),
+        ("[rows.thin]", QUICK.replace("[1.0, 2]", '["1", 2]') + "[rows.thin]", "write the lowest and the highest"),
+        ("[rows.thin]", QUICK.replace("thin bp", "thin b") + "[rows.thin]", "unknown case of .* 'thin b'.*'thin bp'"),
     ],
 )
 def test_what_is_not_as_it_must_be_is_refused_in_one_line(tmp_path, old, new, message):

@@ -1,0 +1,61 @@
+"""Faults to plant in the papers' experiments: reading, running, and published against measured."""
+
+from __future__ import annotations
+
+from planted import Mutant
+
+FILES = "tests/unit/test_experiments.py"
+SUMMARY = "tests/unit/test_experiment_summary.py"
+LINES = "tests/unit/test_result_lines.py"
+
+MUTANTS = (
+    Mutant(
+        "a table of cells is read from right to left",
+        "fasim/experiments/document.py",
+        "zip(names, entries, strict=True)",
+        "zip(names, entries[::-1], strict=True)",
+        f"{FILES}::test_cells_have_their_own_settings_and_figures",
+    ),
+    Mutant(
+        "a variant yields to the settings that it is to replace",
+        "fasim/experiments/experiment.py",
+        "settings={**case.settings, **variant.settings}",
+        "settings={**variant.settings, **case.settings}",
+        f"{FILES}::test_a_variant_replaces_settings_and_has_no_published_figures_of_its_own",
+    ),
+    Mutant(
+        "the band of a published figure is the narrower of the two",
+        "fasim/experiments/experiment.py",
+        "reach = max(POINTS,",
+        "reach = min(POINTS,",
+        f"{FILES}::test_band_is_three_deviations_and_at_least_three_tenths_of_a_point",
+    ),
+    Mutant(
+        "lines of other settings count as those of a case",
+        "fasim/experiments/summary.py",
+        "bool(run == cell) and",
+        "bool(run) and",
+        f"{SUMMARY}::test_lines_of_other_settings_do_not_count",
+    ),
+    Mutant(
+        "a short run averages over as many epochs as the paper",
+        "fasim/experiments/summary.py",
+        " * min(longest, paper) / paper",
+        "",
+        f"{SUMMARY}::test_a_short_run_averages_over_as_small_a_share_and_is_called_short",
+    ),
+    Mutant(
+        "seeds that diverged are left out of the verdict",
+        "fasim/experiments/summary.py",
+        "len(self.values) == len(self.seeds) and band[0]",
+        "band[0]",
+        f"{SUMMARY}::test_a_diverged_run_is_counted_and_not_reproduced",
+    ),
+    Mutant(
+        "half a line stays in the file when the disk is full",
+        "fasim/result_lines.py",
+        "                except OSError:\n                    os.ftruncate(file, size)\n",
+        "                except OSError:\n",
+        f"{LINES}::test_a_full_disk_leaves_the_lines_that_were_there",
+    ),
+)
