@@ -21,7 +21,7 @@ OUTSIDE = 1
 
 
 @click.command(cls=Command)
-@click.argument("name", required=False, metavar="[NAME or FILE.toml]")
+@click.argument("name", required=False, metavar="[NAME]")
 @click.option(
     "--list", "as_list", is_flag=True, help="Print all experiments, with the time of a run where one was measured."
 )
@@ -174,6 +174,8 @@ def _run_missing(
     try:
         with Progress(longest, len(missing), compiling=compiling) as progress:
             for case, cell in missing:
+                if result_lines.key(cell) in result_lines.done(path):  # another process has run it meanwhile
+                    continue
                 title = f"{experiment.name} {case.name} seed {cell['seed']}"
                 count = read.threads(threads, case.network(), case.step_settings())
 

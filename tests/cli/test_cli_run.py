@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from fasim import experiments
 from fasim.cli import command
 from fasim.data.sources import _digits
 from fasim.experiments.running import data_of
+from fasim.result_lines import append
 from tests.small_experiment import SMALL
 
 
@@ -91,6 +93,22 @@ def test_what_has_its_line_is_not_run_again_and_the_rest_is(monkeypatch):
     monkeypatch.setattr(experiments, "run_case", never)
     assert invoke(*arguments).exit_code == 0
     assert len(lines()) == 4
+
+
+def test_what_another_process_has_run_meanwhile_is_not_run_again(monkeypatch):
+    train, seen = experiments.run_case, []
+
+    def with_another(case, seed, **more):
+        seen.append(case.name)
+        line = train(case, seed, **more)
+        experiment = experiments.load_experiment("small.toml")
+        for other in experiment.select("thin dfa,wide bp"):
+            append(Path("runs/papers.jsonl"), {"cell": experiments.cell_of(experiment, other, seed, epochs=1), **line})
+        return line
+
+    monkeypatch.setattr(experiments, "run_case", with_another)
+    assert invoke("small.toml", "--seeds", "1", "--epochs", "1").exit_code == 0
+    assert seen == ["thin bp", "wide dfa"]
 
 
 def test_the_same_seed_gives_the_same_figures_in_another_file():

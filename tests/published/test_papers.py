@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from fasim.experiments import cell_of, load_experiment, names
-from fasim.experiments.summary import NOT_REPRODUCED
+from fasim.experiments.summary import NOT_REPRODUCED, curve_of
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
@@ -110,3 +110,33 @@ def test_what_was_not_reproduced_is_said_on_the_page():
         for row in render_papers.rows_of(name):
             if row.verdict == NOT_REPRODUCED:
                 assert NOT_REPRODUCED in page.split(f"<!-- {name} -->")[1].split("<!-- end -->")[0]
+
+
+def quick_cases():
+    found = [(load_experiment(name), name) for name in names()]
+    return [(name, case) for experiment, name in found if experiment.quick for case in experiment.quick.bands]
+
+
+def test_there_are_quick_runs():
+    assert len({name for name, _ in quick_cases()}) >= 5
+    assert len(quick_cases()) >= 12
+
+
+@pytest.mark.parametrize(("name", "case"), quick_cases())
+def test_bands_of_quick_runs_hold_the_lines_of_all_seeds(name, case):
+    """A longer run begins as the short one: its figure after as many epochs lies in the band too."""
+    experiment = load_experiment(name)
+    low, high = experiment.quick.bands[case]
+    for line in render_papers.lines():
+        cell = line["cell"]
+        if (cell["table"], cell["case"], cell.get("variant")) != (name, case, None):
+            continue
+        curve = curve_of(line, experiment.measures[0])
+        assert len(curve) < experiment.quick.epochs or low <= curve[experiment.quick.epochs - 1] <= high, cell["seed"]
+
+
+def test_bands_tell_rules_apart():
+    """A band that another rule's figure would satisfy as well shows less: at least one rule of a table stands apart."""
+    for name in {name for name, _ in quick_cases()}:
+        bands = sorted(load_experiment(name).quick.bands.values())
+        assert len(bands) == 1 or any(low > high for (_, high), (low, _) in zip(bands, bands[1:], strict=False)), name
