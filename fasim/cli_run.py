@@ -36,6 +36,9 @@ OUTSIDE = 1
 @click.option("--backend", default="cpu", help="cpu or reference.")
 @click.option("--threads", default=0, help="Threads; 0 chooses by the size of a step.")
 @click.option("--results", default=RESULTS, help="File of result lines: a run that has its line there is not repeated.")
+@click.option(
+    "--plot", metavar="FILE", help="Draw the measures over the epochs as a PNG, the published figures beside them."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
 def run(
     name: str | None,
@@ -49,17 +52,19 @@ def run(
     backend: str,
     threads: int,
     results: str,
+    plot: str | None,
     as_json: bool,
 ) -> None:
     """Run an experiment of the papers, or a TOML file like theirs, and set its figures beside the published ones."""
     import json
 
     from fasim import experiments, report, report_experiments
+    from fasim.files import write_whole
     from fasim.result_lines import done
 
     path = Path(results).expanduser()
     if quick:
-        if (as_list, show, pattern, variant, seeds, epochs) != (False, False, "*", "", None, None):
+        if (as_list, show, pattern, variant, seeds, epochs, plot) != (False, False, "*", "", None, None, None):
             raise ConfigError("--quick has cases, seed and epochs of its own; leave out the other choices")
         _quick(name, backend, threads or 1, as_json)
         return
@@ -88,6 +93,10 @@ def run(
         seeds=seeds,
         backend=backend,
     )
+    if plot is not None:
+        from fasim.plots_experiments import experiment_curves
+
+        write_whole(Path(plot).expanduser(), experiment_curves(experiment, rows, variant))
     if as_json:
         content = {"experiment": experiment.name, "variant": variant, "results": str(path)}
         click.echo(json.dumps(content | {"rows": [row.as_dict() for row in rows]}, indent=1, allow_nan=False))
@@ -95,6 +104,8 @@ def run(
         report.print_table(report_experiments.result_table(experiment, rows, variant))
         if experiment.note:
             click.echo(experiment.note)
+        if plot is not None:
+            click.echo(f"picture: {plot}")
         click.echo(f"results: {path}")
     if stopped:
         sys.exit(INTERRUPTED)

@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from fasim.experiments import Case, Experiment, QuickRow, Row
-from fasim.experiments.keys import MEASURES
+from fasim.experiments.keys import ANGLES, MEASURES
 from fasim.experiments.summary import summary
 
 Line = dict[str, Any]
@@ -109,8 +109,10 @@ def heading(measure: str) -> str:
 
 
 def measured(row: Row) -> str:
-    """Return ``2.61 ±0.10``; how many runs diverged, if any did."""
+    """Return ``2.61 ±0.10``; how many runs diverged, if any did; a rule without a signal has no angle."""
     lost = len(row.seeds) - len(row.values)
+    if row.measure in ANGLES and lost == len(row.seeds):
+        return NOT_MEASURED
     words = f" ({lost} of {len(row.seeds)} diverged)" if lost else ""
     if row.mean is None:
         return "diverged" if lost else NOT_MEASURED

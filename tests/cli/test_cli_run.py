@@ -170,6 +170,15 @@ def test_ctrl_c_keeps_the_lines_that_are_there(monkeypatch):
     assert "thin bp" in result.stdout
 
 
+def test_a_picture_is_written_and_named(folder):
+    result = invoke("small.toml", "--seeds", "1", "--case", "thin bp", "--plot", "curves.png")
+    assert result.exit_code == 0, result.output
+    assert "picture: curves.png" in result.stdout
+    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+    refused = invoke("small.toml", "--seeds", "1", "--case", "thin bp", "--plot", "none/curves.png")
+    assert (refused.exit_code, len(refused.stderr.strip().splitlines())) == (2, 1)
+
+
 def test_show_prints_settings_sources_and_figures_and_runs_nothing(folder):
     result = invoke("004-M", "--show", "--case", "784-500-10")
     assert result.exit_code == 0

@@ -56,6 +56,7 @@ LAYERS = {
         "plots",
         "plots_angles",
         "plots_energy",
+        "plots_experiments",
         "plots_images",
         "plots_target",
         "plots_trace",
