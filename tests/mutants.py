@@ -19,7 +19,7 @@ from pathlib import Path
 
 from planted import MUTANTS as FIRST
 from planted import Mutant
-from planted_experiments import MUTANTS as FOURTH
+from planted_experiments import MUTANTS as FIFTH
 from planted_fixed import MUTANTS as THIRD
 from planted_float import MUTANTS as SECOND
 from planted_registers import MUTANTS as FOURTH
@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 WORKERS = 2
 TIMEOUT_S = 600
 CONTROL_TIMEOUT_S = 1800  # one core compiles nearly all kernels
-MUTANTS = (*FIRST, *SECOND, *THIRD, *FOURTH)
+MUTANTS = (*FIRST, *SECOND, *THIRD, *FOURTH, *FIFTH)
 PASSED, FAILED = 0, 1  # pytest's exit codes; any other means that no test has run
 
 
