@@ -123,7 +123,8 @@ def _variations(datapath: str, hidden: str, loss: str) -> Iterator[Case]:
         yield Case("dfa", datapath, hidden, "mse", AUTO_ENCODER, {"output": squared}, {"target": "input"})
     yield Case("dfa", datapath, hidden, loss, settings={"target": "value"}, inputs=NUMBERS)
     yield Case("dfa", datapath, hidden, loss, inputs=STANDARDISED)
-    yield Case("dfa", datapath, hidden, loss, MAPS, observe=True)
+    for topology in (DENSE, MAPS):
+        yield Case("dfa", datapath, hidden, loss, topology, observe=True)
     yield Case("dfa", datapath, hidden, loss, threads=2)
 
 
