@@ -14,7 +14,7 @@ from fasim.kernels.micro.outer_move import SERVES
 from fasim.kernels.micro.split import PANEL, column_of
 from fasim.scalar.rounding import ROUNDINGS
 from tests.fixed_statements import brought, rounded
-from tests.kernel_checks import GUARD, guarded, new
+from tests.kernel_checks import GUARD, guarded, names_of, new
 
 pytestmark = pytest.mark.skipif(not SERVES, reason="these tiles need AVX-512 BW")
 RANGE = -(2**15), 2**15 - 1
@@ -26,6 +26,11 @@ KINDS = {
 }
 if not VNNI:
     del KINDS["bytes"]
+
+
+def test_every_kernel_is_here() -> None:
+    updates = {kernel.__name__ for kernel, *_ in KINDS.values()} | {"update_weights_bytes"}
+    assert names_of("move", "move_one", "split") == sorted({*updates, "split_panels", "update_weights_of_one"})
 
 
 def drawn(dtype: Any, *shape: int) -> np.ndarray:  # noqa: ANN401
