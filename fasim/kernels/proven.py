@@ -129,7 +129,7 @@ def pack_rows(matrix):
         while c < columns:
             width = WIDTH if columns - c >= WIDTH else LANES
             place = to + 4 * (pairs * c + pair * width)
-            _side_by_side(source + 2 * c, 2 * units, count, place, max(min(width, units - c), 0))
+            _side_by_side(source + 2 * c, 2 * units, count, place, max(min(width, units - c), 0), 0)
             c += width
     keep(rows)
     _largest(panels, pairs, columns, most)
