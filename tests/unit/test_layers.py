@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "fasim"
 
 LAYERS = {
-    0: ("errors", "files", "machine", "memory", "result_lines", "scalar"),
+    0: ("errors", "files", "gpus", "machine", "memory", "result_lines", "scalar"),
     1: (
         "kernels",
         "plan",

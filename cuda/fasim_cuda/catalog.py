@@ -1,0 +1,109 @@
+"""Every kernel with the types that a run launches it with: what is compiled where there is no GPU to launch it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from numba import boolean, float32, int8, int16, int32, int64, uint8, uint32, uint64
+
+import fasim_cuda as kernels
+from fasim_cuda.products import INTEGERS
+
+# one number, a flat array, rows: int64, int64[::1], int64[:, ::1]
+F, F1, F2 = float32, float32[::1], float32[:, ::1]
+B1, B2, H1, H2, W1, W2 = int8[::1], int8[:, ::1], int16[::1], int16[:, ::1], int32[::1], int32[:, ::1]
+I, I1, I2 = int64, int64[::1], int64[:, ::1]  # noqa: E741
+U2, T1 = uint8[:, ::1], uint32[::1]
+# seed, site, step; lo, hi, rounding, overflow; bits and half of a random word
+PLACE, MODES, WORD = (I, I, I1), (I, I, I, I), (I, boolean)
+
+
+class Entry(NamedTuple):
+    """A kernel and one list of types of its arguments."""
+
+    name: str
+    kernel: Any
+    types: tuple[Any, ...]
+
+
+ELEMENTS: dict[str, tuple[tuple[Any, ...], ...]] = {
+    "load_rows": ((U2, I1, I1, F, F2), (F2, I1, I1, F, F2)),
+    "load_standard_rows": ((U2, I1, I1, F1, F1, F2), (F2, I1, I1, F1, F1, F2)),
+    "gather_rows": ((U2, I1, I1, U2),),
+    "load_labels": ((I1, I1, I1, I1),),
+    "project_target": ((I1, F2, F, F2),),
+    "project_target_fixed": ((I1, B2, W2), (I1, H2, I2)),
+    "bias_gradient": ((F2, F1),),
+    "bias_gradient_fixed": ((B2, W1), (H2, I1)),
+    "tanh": ((F1, F1),),
+    "sigmoid": ((F1, F1),),
+    "relu": ((F1, F1),),
+    "linear": ((F1, F1),),
+    "softmax": ((F2, F2),),
+    "tanh_slope": ((F1, F1),),
+    "sigmoid_slope": ((F1, F1),),
+    "relu_slope": ((F1, F1),),
+    "output_error": ((F2, I1, F2),),
+    "residual": ((F1, F1, F1),),
+    "sign": ((F1, F1),),
+    "hidden_delta": ((F1, F1, F, F1),),
+    "linear_delta": ((F1, F, F1),),
+    "mean_of_two": ((F1, F1, F1),),
+    "mean_of_three": ((F1, F1, F1, F1),),
+    "clip": ((F1, F, F1),),
+    "perturb": ((F1, F1, F, F1),),
+    "sgd": ((F1, F1, F1, F, I),),
+    "look_up": ((H1, B1, I, B1),),
+    "output_error_fixed": ((B2, I1, I, W2), (H2, I1, I, I2)),
+    "residual_fixed": ((B1, B1, I, I, W1),),
+    "sign_fixed": ((B1, B1),),
+    "multiply_fixed": ((W1, B1, W1), (I1, H1, I1)),
+    "copy_fixed": ((W1, W1), (F1, F1)),
+    "relu_fixed": ((W1, W1),),
+    "relu_mask": ((B1, I, B1),),
+    "mask_fixed": ((W1, B1, W1),),
+    "divide_by_fixed": ((W1, B1, W1),),
+    "mean_of_two_fixed": ((W1, W1, W1),),
+    "mean_of_three_fixed": ((W1, W1, W1, I1),),
+    "perturb_fixed": ((B1, B1, I, W1),),
+    "clip_fixed": ((W1, I, W1),),
+    "momentum_fixed": ((H1, W1, I, I, I, I1),),
+    "softmax_fixed": ((H2, I1, T1, I, I, I, B2, I1),),
+    "requantize": ((W1, I1, *MODES, *PLACE, *WORD, B1, I1), (I1, I1, *MODES, *PLACE, *WORD, H1, I1)),
+    "divide_fixed": ((I1, I, I, *MODES, H1, I1),),
+    "add_exponent": ((I1, I, I1, I1),),
+    "largest_magnitude": ((W1, uint64[::1]),),
+    "choose_exponent": ((uint64[::1], I, boolean, I1),),
+    "update_fixed": (
+        (H1, W1, I1, I1, I1, *MODES, *PLACE, *WORD, I, I1),
+        (W1, I1, I1, I1, I1, *MODES, *PLACE, *WORD, I, I1),
+    ),
+    "update_divided": ((H1, I1, I, I1, *MODES, I, I1),),
+    "advance": ((I1, I1, I1, I),),
+    "keep_rows": ((F2, I1, F2), (B2, I1, B2)),
+}
+PRODUCTS: dict[str, tuple[Any, ...]] = {
+    "dense_forward": (F2, F2, F1, F2),
+    "project_error": (F2, F2, F, F2),
+    "project_up": (F2, F2, F, F2),
+    "weight_gradient": (F2, F2, F2),
+}
+# of codes in 8 bits with sums in 32, and of codes in 16 with sums in 64
+STORED = {"int32": (B1, B2, W2), "int64": (H1, H2, I2)}
+
+
+def entries() -> Iterator[Entry]:
+    """Yield every kernel with each list of types."""
+    for name, lists in ELEMENTS.items():
+        for types in lists:
+            yield Entry(name, getattr(kernels, name), types)
+    for name, types in PRODUCTS.items():
+        yield Entry(name, getattr(kernels.float_products(), name), types)
+    for dtype in INTEGERS:
+        code, codes, sums = STORED[dtype]
+        products = vars(kernels.integer_products(dtype))
+        for name, kernel in products.items():
+            first = U2 if name in ("dense_forward_fixed", "weight_gradient_fixed") else codes
+            types = (codes, first, sums) if name == "weight_gradient_fixed" else (first, codes, sums)
+            yield Entry(name, kernel, (first, codes, code, I, I, sums) if name == "dense_forward_fixed" else types)
