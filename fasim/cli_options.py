@@ -136,7 +136,7 @@ PLAN_OPTIONS = options(
     option(PLAN, "--train-accuracy", is_flag=True, help="Measure the training set too, after each epoch."),
 )
 RUN_OPTIONS = options(
-    option(RUN, "--backend", default="cpu", help="cpu or reference."),
+    option(RUN, "--backend", default="cpu", help="cpu, cuda (a GPU) or reference (slow)."),
     option(RUN, "--threads", default=0, help="Threads; 0 chooses by the size of a step."),
     PROCESSOR,
     option(RUN, "--out", help="Folder for the results; default runs/<time>-..."),

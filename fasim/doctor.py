@@ -12,6 +12,7 @@ import numpy as np
 
 from fasim import __version__, backends
 from fasim.data import fetch
+from fasim.errors import ConfigError
 from fasim.fixedpoint import load_datapath
 from fasim.kernels import micro
 from fasim.machine import cpu_model
@@ -43,6 +44,7 @@ def lines() -> Iterator[str]:
     yield f"vector instructions: {', '.join(vector_instructions()) or 'none that LLVM names'}"
     yield f"matrix products: tiles for {micro.TARGET}"
     yield f"backends: {', '.join(backends.names())}"
+    yield f"CUDA: {_cuda()}"
     yield f"data: {os.environ.get('FASIM_DATA') or fetch.cache_folder()}"
     yield f"self-test, 3 steps of dfa in s8_stoch, cpu against the interpreter: {_self_test()}"
 
@@ -60,14 +62,25 @@ def vector_instructions() -> list[str]:
     return [name for feature, name in VECTORS.items() if found.get(feature)] + forced
 
 
+def _cuda() -> str:
+    """Return what CUDA kernels would run on, or why they cannot."""
+    try:
+        backends.get("cuda")
+    except ConfigError as error:
+        return str(error).removeprefix("backend cuda: ")
+    from fasim.backends.cuda import device_name
+
+    return device_name()
+
+
 def _self_test() -> str:
-    """Run the same steps on both backends and say whether all bits agree."""
+    """Run the same steps on the CPU and in the interpreter and say whether all bits agree."""
     network = Network.parse("12-7-5-3")
     schedule = training_step(network, "dfa", StepSettings(batch_size=4), load_datapath("s8_stoch"))
     random = np.random.default_rng(0)
     samples = backends.Samples(random.integers(0, 256, (12, 12)).astype(np.uint8), random.integers(0, 3, 12))
     states = []
-    for name in backends.names():
+    for name in ("cpu", "reference"):
         state = initial_state(network, schedule, 0)
         set_learning_rate(state, schedule, 2.0**-5)
         backends.get(name)(schedule).run(state, samples, np.arange(12), 0)

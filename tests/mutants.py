@@ -17,25 +17,27 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from planted import MUTANTS as FIRST
+import planted
+import planted_cuda
+import planted_experiments
+import planted_fixed
+import planted_float
+import planted_registers
 from planted import Mutant
-from planted_experiments import MUTANTS as FIFTH
-from planted_fixed import MUTANTS as THIRD
-from planted_float import MUTANTS as SECOND
-from planted_registers import MUTANTS as FOURTH
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKERS = 2
 TIMEOUT_S = 600
 CONTROL_TIMEOUT_S = 1800  # one core compiles nearly all kernels
-MUTANTS = (*FIRST, *SECOND, *THIRD, *FOURTH, *FIFTH)
+LISTS = (planted, planted_fixed, planted_float, planted_registers, planted_experiments, planted_cuda)
+MUTANTS = tuple(mutant for one in LISTS for mutant in one.MUTANTS)
 PASSED, FAILED = 0, 1  # pytest's exit codes; any other means that no test has run
 
 
 def copy_to(folder: Path) -> None:
     """Copy what the tests need, without anything compiled."""
     ignored = shutil.ignore_patterns("__pycache__", "*.nbi", "*.nbc", ".hypothesis")
-    for name in ("fasim", "tests"):
+    for name in ("fasim", "cuda", "tests"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", folder)
 
@@ -43,7 +45,7 @@ def copy_to(folder: Path) -> None:
 def run_in(folder: Path, timeout_s: float, *command: str) -> subprocess.CompletedProcess[str]:
     """Run Python in a copy, which comes first on the path, with a Numba cache of its own."""
     environment = os.environ | {
-        "PYTHONPATH": str(folder),
+        "PYTHONPATH": os.pathsep.join([str(folder), str(folder / "cuda")]),
         "PYTHONDONTWRITEBYTECODE": "1",
         "NUMBA_CACHE_DIR": str(folder / "numba-cache"),
         "OMP_NUM_THREADS": "1",

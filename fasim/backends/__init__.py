@@ -1,7 +1,7 @@
 """What runs a schedule. A backend turns it into a program once; the program then runs many steps.
 
-``cpu`` runs Numba kernels; ``reference`` interprets the schedule op by op in float64 and Python integers: slow, and what
-the others are held against.
+``cpu`` runs Numba kernels, ``cuda`` their twins on a GPU; ``reference`` interprets the schedule op by op in float64 and
+Python integers: slow, and what the others are held against.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Backend(Protocol):
 
 def names() -> list[str]:
     """Return the names of the backends."""
-    return ["cpu", "reference"]
+    return ["cpu", "cuda", "reference"]
 
 
 def get(name: str) -> Backend:
@@ -89,6 +89,10 @@ def get(name: str) -> Backend:
         from fasim.backends.cpu import CpuProgram
 
         return CpuProgram
+    if name == "cuda":
+        from fasim.backends.cuda import CudaProgram
+
+        return CudaProgram
     if name == "reference":
         from fasim.backends.reference import ReferenceProgram
 

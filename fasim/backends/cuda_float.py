@@ -1,0 +1,104 @@
+"""Binding of float32 schedules for the CUDA backend: one op becomes launches of kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+
+import numpy as np
+
+from fasim import optimizers
+from fasim.backends.cuda_bind import DeviceArray, Inputs, Launch, Operands
+from fasim.schedule import Op
+from fasim.schedule import ops as kinds
+
+Bind = Callable[[Op, Operands], list[Launch]]
+
+
+class FloatBinding:
+    """Launches of the float32 kernels."""
+
+    def missing(self, op: Op) -> str:
+        """Return what of an op there is no kernel for; nothing if all is there."""
+        if op.kind == kinds.UPDATE and op.attrs["optimizer"] != "sgd":
+            return f"the optimizer {op.attrs['optimizer']}"
+        return "" if op.kind in _KINDS else op.kind
+
+    def load(self, kernels: ModuleType, data: Inputs, act: DeviceArray) -> list[Launch]:
+        """Return the launches that gather a batch."""
+        place = data.codes, data.order, data.place
+        if data.gain is None:
+            return [Launch(kernels.load_rows, (*place, data.scale, act), act.size)]
+        return [Launch(kernels.load_standard_rows, (*place, data.gain, data.offset, act), act.size)]
+
+    def op(self, op: Op, operands: Operands) -> list[Launch]:
+        """Return the launches of an op."""
+        return _KINDS[op.kind](op, operands)
+
+
+def _product(name: str, *attributes: str) -> Bind:
+    def bind(op: Op, o: Operands) -> list[Launch]:
+        products = o.kernels.float_products(o.tile)
+        return o.product(getattr(products, name), *(np.float32(op.attrs[attribute]) for attribute in attributes))
+
+    return bind
+
+
+def _by_element(name: str, *attributes: str) -> Bind:
+    def bind(op: Op, o: Operands) -> list[Launch]:
+        return o.by_element(getattr(o.kernels, name), *(np.float32(op.attrs[attribute]) for attribute in attributes))
+
+    return bind
+
+
+def _by_row(name: str, *attributes: str) -> Bind:
+    def bind(op: Op, o: Operands) -> list[Launch]:
+        return o.by_row(getattr(o.kernels, name), *(np.float32(op.attrs[attribute]) for attribute in attributes))
+
+    return bind
+
+
+def _activate(op: Op, o: Operands) -> list[Launch]:
+    if op.attrs["function"] == "softmax":
+        return [Launch(o.kernels.softmax, (*o.read, o.out), o.out.shape[0])]
+    return o.by_element(getattr(o.kernels, op.attrs["function"]))
+
+
+def _slope(op: Op, o: Operands) -> list[Launch]:
+    return o.by_element(getattr(o.kernels, op.attrs["function"] + "_slope"))
+
+
+def _scaled(op: Op, o: Operands) -> list[Launch]:  # noqa: ARG001
+    return o.by_element(o.kernels.hidden_delta if len(o.read) == 2 else o.kernels.linear_delta, o.scale)
+
+
+def _mean(op: Op, o: Operands) -> list[Launch]:  # noqa: ARG001
+    return o.by_element(o.kernels.mean_of_two if len(o.read) == 2 else o.kernels.mean_of_three)
+
+
+def _update(op: Op, o: Operands) -> list[Launch]:
+    decay = np.float32(op.attrs.get("decay", 0.0)), optimizers.DECAY_KINDS.index(op.attrs.get("decay_kind", "coupled"))
+    parameter, gradient = (array.reshape(array.size) for array in o.read)
+    return [Launch(o.kernels.sgd, (parameter, gradient, o.arrays[op.scalars[0].tensor], *decay), parameter.size)]
+
+
+_KINDS: dict[str, Bind] = {
+    kinds.DENSE: _product("dense_forward"),
+    kinds.ACTIVATE: _activate,
+    kinds.SCALE: _scaled,
+    kinds.PERTURB: _by_element("perturb", "eps"),
+    kinds.ERROR: _by_row("output_error"),
+    kinds.RESIDUAL: _by_element("residual"),
+    kinds.SIGN: _by_element("sign"),
+    kinds.SLOPE: _slope,
+    kinds.PROJECT: _product("project_error", "scale"),
+    kinds.PROJECT_UP: _product("project_up", "scale"),
+    kinds.SELECT: _by_row("project_target", "scale"),
+    kinds.MEAN: _mean,
+    kinds.DELTA: _scaled,
+    kinds.GRAD: _product("weight_gradient"),
+    kinds.GRAD_BIAS: _by_row("bias_gradient"),
+    kinds.CLIP: _by_element("clip", "limit"),
+    kinds.UPDATE: _update,
+}
+bind_float = FloatBinding()

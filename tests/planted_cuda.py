@@ -1,0 +1,75 @@
+"""Faults to plant in the CUDA kernels and in the backend that launches them; their tests run in the simulator."""
+
+from __future__ import annotations
+
+from planted import Mutant
+
+CASTS = "tests/cuda/test_cuda_casts.py"
+PROGRAMS = "tests/cuda/test_cuda_programs.py"
+PRODUCTS = "tests/cuda/test_cuda_products.py"
+
+MUTANTS = (
+    Mutant(
+        "a tile reads the neighbour's column",
+        "cuda/fasim_cuda/products.py",
+        "columns[k, x + c * threads]",
+        "columns[k, x + c]",
+        f"{PRODUCTS}::test_integer_products_are_exact",
+    ),
+    Mutant(
+        "a block keeps what its last slice of terms left in shared memory",
+        "cuda/fasim_cuda/products.py",
+        "inside = first + k < terms and first_column + m < right.shape[0]",
+        "inside = first_column + m < right.shape[0]",
+        f"{PRODUCTS}::test_float_products_are_added_in_ascending_order",
+    ),
+    Mutant(
+        "float sums on the device round products too",
+        "cuda/fasim_cuda/scalars.py",
+        "return fused(total, x, y)",
+        "return total + x * y",
+        f"{PRODUCTS}::test_float_products_are_added_in_ascending_order",
+    ),
+    Mutant(
+        "a cast to the left misses the lowest number",
+        "cuda/fasim_cuda/scalars.py",
+        "value < -(-low >> left)",
+        "value < low >> left",
+        f"{CASTS}::test_requantize",
+    ),
+    Mutant(
+        "an update on the device lets a difference of more than 64 bits wrap",
+        "cuda/fasim_cuda/scalars.py",
+        "far = g > most or g < -most or ((w ^ step) & (w ^ value)) < 0",
+        "far = g > most or g < -most",
+        f"{CASTS}::test_update_fixed_at_the_ends_of_64_bits",
+    ),
+    Mutant(
+        "threads of a cast draw by their own number, not by the element's",
+        "cuda/fasim_cuda/casts.py",
+        "seed, site, step[0], p)",
+        "seed, site, step[0], cuda.grid(1))",
+        f"{CASTS}::test_a_cast_in_place_and_on_any_grid",
+    ),
+    Mutant(
+        "every step of a run on the device takes the first batch",
+        "cuda/fasim_cuda/clock.py",
+        "place[0] = int64(place[0] + int64(size))",
+        "place[0] = int64(place[0])",
+        f"{PROGRAMS}::test_every_rule_is_that_of_the_cpu[bp-s8]",
+    ),
+    Mutant(
+        "a deferred update on the device draws with the number of the step it runs in",
+        "fasim/backends/cuda.py",
+        "step = self.before if deferred(op) else self.now",
+        "step = self.now",
+        f"{PROGRAMS}::test_fused_and_deferred_steps[deferred-s8_stoch]",
+    ),
+    Mutant(
+        "state is brought back to the host before it was changed",
+        "fasim/backends/cuda.py",
+        "np.copyto(state[name], bound.arrays[name].copy_to_host())",
+        "np.copyto(state[name], state[name])",
+        f"{PROGRAMS}::test_every_rule_is_that_of_the_cpu[bp-s8]",
+    ),
+)
