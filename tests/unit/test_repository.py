@@ -96,6 +96,7 @@ def test_ci_runs_lint_tests_and_mutants():
         "make test",
         "make mutants",
     ]
+    assert "    make check-cuda" in lines, "where NVIDIA's compilers can be had"
 
 
 @pytest.mark.parametrize(
