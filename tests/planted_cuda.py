@@ -6,6 +6,7 @@ from planted import Mutant
 
 CASTS = "tests/cuda/test_cuda_casts.py"
 PROGRAMS = "tests/cuda/test_cuda_programs.py"
+KERNELS = "tests/cuda/test_cuda_kernels.py::test_kernel_is_its_statement"
 PRODUCTS = "tests/cuda/test_cuda_products.py"
 
 MUTANTS = (
@@ -50,6 +51,27 @@ MUTANTS = (
         "seed, site, step[0], p)",
         "seed, site, step[0], cuda.grid(1))",
         f"{CASTS}::test_a_cast_in_place_and_on_any_grid",
+    ),
+    Mutant(
+        "a group of products goes into the register before it is full",
+        "cuda/fasim_cuda/accumulate.py",
+        "if count == group or k + stride >= terms:",
+        "if count <= group or k + stride >= terms:",
+        "tests/cuda/test_cuda_registers.py::test_registers",
+    ),
+    Mutant(
+        "Adam on the device corrects the second moment as it does the first",
+        "cuda/fasim_cuda/scalars.py",
+        "math.sqrt(1.0 - beta2**t)",
+        "math.sqrt(1.0 - beta1**t)",
+        f"{KERNELS}[adam_rates]",
+    ),
+    Mutant(
+        "sparse feedback on the device keeps the last entry of a unit alone",
+        "cuda/fasim_cuda/sparse.py",
+        "total = int64(total + int64(int64(signal[n, index[e]]) * int64(values[e])))",
+        "total = int64(int64(signal[n, index[e]]) * int64(values[e]))",
+        f"{KERNELS}[project_csr_fixed]",
     ),
     Mutant(
         "every step of a run on the device takes the first batch",

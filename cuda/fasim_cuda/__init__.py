@@ -6,6 +6,12 @@ device, ``kernel[blocks, threads](...)``; one of single elements runs on any gri
 
 from __future__ import annotations
 
+from fasim_cuda.accumulate import (
+    bias_gradient_accumulate,
+    dense_accumulate,
+    project_accumulate,
+    weight_gradient_accumulate,
+)
 from fasim_cuda.casts import add_exponent, choose_exponent, divide_fixed, largest_magnitude, requantize
 from fasim_cuda.clock import advance, keep_rows
 from fasim_cuda.dense import (
@@ -18,6 +24,7 @@ from fasim_cuda.dense import (
     project_target,
     project_target_fixed,
 )
+from fasim_cuda.dropout import dropout, dropout_fixed
 from fasim_cuda.elementwise import (
     clip,
     hidden_delta,
@@ -55,26 +62,42 @@ from fasim_cuda.integer import (
     sign_fixed,
 )
 from fasim_cuda.integer_softmax import softmax_fixed
-from fasim_cuda.optimize import sgd
+from fasim_cuda.optimize import adam, adam_rates, momentum, nesterov, rmsprop, sgd
 from fasim_cuda.products import TILE, Tile, float_products, integer_products
+from fasim_cuda.sparse import (
+    project_csr,
+    project_csr_fixed,
+    project_ell,
+    project_ell_fixed,
+    project_target_csr,
+    project_target_csr_fixed,
+    project_target_ell,
+    project_target_ell_fixed,
+)
 from fasim_cuda.target import cuda, device_name, is_simulated
-from fasim_cuda.update import update_divided, update_fixed
+from fasim_cuda.update import update_by_one, update_divided, update_fixed
 
 __all__ = [
     "TILE",
     "Tile",
+    "adam",
+    "adam_rates",
     "add_exponent",
     "advance",
     "bias_gradient",
+    "bias_gradient_accumulate",
     "bias_gradient_fixed",
     "choose_exponent",
     "clip",
     "clip_fixed",
     "copy_fixed",
     "cuda",
+    "dense_accumulate",
     "device_name",
     "divide_by_fixed",
     "divide_fixed",
+    "dropout",
+    "dropout_fixed",
     "float_products",
     "gather_rows",
     "hidden_delta",
@@ -93,13 +116,24 @@ __all__ = [
     "mean_of_three_fixed",
     "mean_of_two",
     "mean_of_two_fixed",
+    "momentum",
     "momentum_fixed",
     "multiply_fixed",
+    "nesterov",
     "output_error",
     "output_error_fixed",
     "perturb",
     "perturb_fixed",
+    "project_accumulate",
+    "project_csr",
+    "project_csr_fixed",
+    "project_ell",
+    "project_ell_fixed",
     "project_target",
+    "project_target_csr",
+    "project_target_csr_fixed",
+    "project_target_ell",
+    "project_target_ell_fixed",
     "project_target_fixed",
     "relu",
     "relu_fixed",
@@ -108,6 +142,7 @@ __all__ = [
     "requantize",
     "residual",
     "residual_fixed",
+    "rmsprop",
     "sgd",
     "sigmoid",
     "sigmoid_slope",
@@ -117,6 +152,8 @@ __all__ = [
     "softmax_fixed",
     "tanh",
     "tanh_slope",
+    "update_by_one",
     "update_divided",
     "update_fixed",
+    "weight_gradient_accumulate",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from numba import boolean, float32, int8, int16, int32, int64, uint8, uint32, uint64
+from numba import boolean, float32, float64, int8, int16, int32, int64, uint8, uint32, uint64
 
 import fasim_cuda as kernels
 from fasim_cuda.products import INTEGERS
@@ -14,7 +14,10 @@ from fasim_cuda.products import INTEGERS
 F, F1, F2 = float32, float32[::1], float32[:, ::1]
 B1, B2, H1, H2, W1, W2 = int8[::1], int8[:, ::1], int16[::1], int16[:, ::1], int32[::1], int32[:, ::1]
 I, I1, I2 = int64, int64[::1], int64[:, ::1]  # noqa: E741
-U2, T1 = uint8[:, ::1], uint32[::1]
+U1, U2, T1 = uint8[::1], uint8[:, ::1], uint32[::1]
+D = float64
+# product shift, rounding, lo, hi, overflow, every MAC, order, lanes
+REGISTER = (I,) * 8
 # seed, site, step; lo, hi, rounding, overflow; bits and half of a random word
 PLACE, MODES, WORD = (I, I, I1), (I, I, I, I), (I, boolean)
 
@@ -54,6 +57,25 @@ ELEMENTS: dict[str, tuple[tuple[Any, ...], ...]] = {
     "clip": ((F1, F, F1),),
     "perturb": ((F1, F1, F, F1),),
     "sgd": ((F1, F1, F1, F, I),),
+    "momentum": ((F1, F1, F1, F1, F, F, I),),
+    "nesterov": ((F1, F1, F1, F1, F, F, I),),
+    "rmsprop": ((F1, F1, F1, F1, F, F, F, F, I),),
+    "adam_rates": ((F1, I1, D, D, F1),),
+    "adam": ((F1, F1, F1, F1, F1, F1, F, F, F, F, F, F, I),),
+    "project_ell": ((F2, F2, W2, F, F2),),
+    "project_ell_fixed": ((B2, B2, W2, W2), (H2, H2, W2, I2)),
+    "project_csr": ((F2, F1, W1, W1, F, F2),),
+    "project_csr_fixed": ((B2, B1, W1, W1, W2), (H2, H1, W1, W1, I2)),
+    "project_target_ell": ((I1, F2, W2, F, F2),),
+    "project_target_ell_fixed": ((I1, B2, W2, W2),),
+    "project_target_csr": ((I1, F1, W1, W1, F, F2),),
+    "project_target_csr_fixed": ((I1, B1, W1, W1, W2),),
+    "dropout": ((F1, I, F, *PLACE, F1, F1),),
+    "dropout_fixed": ((B1, *PLACE, I, B1, B1),),
+    "dense_accumulate": ((U1, B1, H1, I, *REGISTER, W2, I1),),
+    "project_accumulate": ((H1, H1, *REGISTER, I2, I1),),
+    "weight_gradient_accumulate": ((B1, U1, *REGISTER, W2, I1),),
+    "bias_gradient_accumulate": ((H1, I1, *REGISTER, I1, I1),),
     "look_up": ((H1, B1, I, B1),),
     "output_error_fixed": ((B2, I1, I, W2), (H2, I1, I, I2)),
     "residual_fixed": ((B1, B1, I, I, W1),),
@@ -79,6 +101,7 @@ ELEMENTS: dict[str, tuple[tuple[Any, ...], ...]] = {
         (H1, W1, I1, I1, I1, *MODES, *PLACE, *WORD, I, I1),
         (W1, I1, I1, I1, I1, *MODES, *PLACE, *WORD, I, I1),
     ),
+    "update_by_one": ((H1, W1, I1, I1, I, I, I, *PLACE, I, I1),),
     "update_divided": ((H1, I1, I, I1, *MODES, I, I1),),
     "advance": ((I1, I1, I1, I),),
     "keep_rows": ((F2, I1, F2), (B2, I1, B2)),
@@ -91,6 +114,8 @@ PRODUCTS: dict[str, tuple[Any, ...]] = {
 }
 # of codes in 8 bits with sums in 32, and of codes in 16 with sums in 64
 STORED = {"int32": (B1, B2, W2), "int64": (H1, H2, I2)}
+# one thread reckons a few numbers of a step in float64
+IN_FLOAT64 = {"adam_rates"}
 
 
 def entries() -> Iterator[Entry]:

@@ -34,7 +34,7 @@ class Tile(NamedTuple):
 
 
 # a simulated thread costs 75 us; 16 x 16 threads with 4 x 4 results each fill a multiprocessor with few registers
-TILE = Tile(2, 4, 8) if is_simulated else Tile(16, 4, 16)
+TILE = Tile(2, 2, 4) if is_simulated else Tile(16, 4, 16)
 
 
 TERMS = {float32: multiply_add, int32: add_product32, int64: add_product64}
@@ -214,7 +214,7 @@ def float_products(tile: Tile = TILE) -> SimpleNamespace:
 
 @cache
 def integer_products(dtype: str, tile: Tile = TILE) -> SimpleNamespace:
-    """Make the integer kernels of one size of tile, with sums in the type of what they write: ``int32`` or ``int64``.
+    """Make the integer kernels of one size of tile, with sums in ``int32`` or ``int64``.
 
     Returns
     -------

@@ -6,6 +6,7 @@ arithmetic of single numbers is NumPy's and not Numba's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,8 @@ from fasim.scalar.rounding import (
     random_round,
     shift_round,
 )
+
+ZERO = np.float32(0)
 
 
 def scalar(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -194,3 +197,75 @@ def share(power, total, one_shift):
     up, down = max(np.int64(one_shift), 0), min(max(-np.int64(one_shift), 0), 8)
     half = np.int64(total) << down
     return ((np.int64(power) << (up + 1)) + half) // (2 * half)
+
+
+@scalar
+def by_one(parameter, gradient, shift, lo, hi, mode, word, bits):
+    """Return a parameter moved by one where ``min(|g| 2^(b - shift), 2^b) >= u``, and whether that was outside.
+
+    u is made of the low b bits of the word, b = `bits` or 16 where that is 0; see `fasim.kernels.update_by_one`.
+    """
+    width = np.int64(bits) if bits > 0 else np.int64(16)
+    certain = np.uint64(1) << np.uint64(width)
+    left = width - np.int64(shift)
+    up, down = np.uint64(min(max(left, 0), 63)), np.uint64(min(max(-left, 0), 63))
+    g = np.int64(gradient)
+    sign = np.int64(g > 0) - np.int64(g < 0)
+    size = np.uint64(g if g > 0 else -g)
+    # Compared before it is moved left, since the product may leave 64 bits
+    near = np.uint64(0) if left < -63 else size >> down
+    chance = certain if near > certain >> up else near << up
+    drawn = np.uint64(word) & (certain - np.uint64(1))
+    value = np.int64(parameter) - (sign if chance >= drawn else np.int64(0))
+    return overflow(value, lo, hi, mode), np.int64(value < lo or value > hi)
+
+
+@scalar
+def limited(value, lo, hi, mode):
+    """Return a register brought into its range, and whether it had left it."""
+    return overflow(value, lo, hi, mode), np.int64(value < lo or value > hi)
+
+
+@scalar
+def rounded_product(x, y, shift, rounding):
+    """Return ``round(x y / 2^shift)`` as it goes into a register; a negative shift is to the left."""
+    return shift_round(np.int64(x) * np.int64(y), shift, rounding, 0)
+
+
+@scalar
+def decays(rate, decay, kind):
+    """Return what scales w in the gradient, and what scales it beside the step; kinds as in `fasim.kernels.optimize`."""
+    couple = decay if kind == 0 else ZERO
+    shrink = decay if kind == 1 else (np.float32(rate * decay) if kind == 2 else ZERO)
+    return couple, shrink
+
+
+@scalar
+def decayed(gradient, w, couple):
+    """Return the gradient with coupled decay. Without decay it stays as it is: 0 * w is NaN where w has diverged."""
+    return np.float32(gradient + couple * w) if couple != ZERO else gradient
+
+
+@scalar
+def moved(w, step, shrink):
+    """Return w less step and decay, which are summed first, so that w, which is far larger, is rounded once."""
+    return np.float32(w - (step + shrink * w)) if shrink != ZERO else np.float32(w - step)
+
+
+@scalar
+def mixed(a, x, b, y):
+    """Return ``a x + b y`` of float32: a running mean, or a velocity."""
+    return np.float32(a * x + b * y)
+
+
+@scalar
+def over_root(size, x, square, root, eps):
+    """Return ``size x / (sqrt(square) root + eps)`` of float32."""
+    return np.float32(size * x / (np.float32(math.sqrt(square)) * root + eps))
+
+
+@scalar
+def corrections(rate, step, beta1, beta2):
+    """Return ``rate / (1 - beta1^t)`` and ``1 / sqrt(1 - beta2^t)``, t = step + 1, reckoned in float64."""
+    t = step + 1
+    return np.float32(rate / (1.0 - beta1**t)), np.float32(1.0 / math.sqrt(1.0 - beta2**t))

@@ -61,6 +61,11 @@ os.environ.setdefault("NUMBA_CUDA_LOW_OCCUPANCY_WARNINGS", "0")
 
 from numba import cuda  # noqa: E402
 
+if is_simulated:
+    from fasim_cuda.simulator import repair
+
+    repair()
+
 
 def device_name() -> str:
     """Return what the kernels run on."""

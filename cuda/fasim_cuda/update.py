@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from numba import int64
 
-from fasim_cuda.scalars import column, less_quotient, less_step, shrunk, word_of
+from fasim.scalar.philox import random_word
+from fasim_cuda.scalars import by_one, column, less_quotient, less_step, shrunk, word_of
 from fasim_cuda.target import cuda, jit
 
 
@@ -79,6 +80,29 @@ def update_divided(parameter, gradient, left_shift, divisor, lo, hi, rounding, o
     for p in range(cuda.grid(1), parameter.size, cuda.gridsize(1)):
         w = shrunk(int64(parameter[p]), decay_shift, rounding)
         value, beyond = less_quotient(w, int64(gradient[p]), left_shift, divisor[0], lo, hi, rounding, overflow_mode)
+        parameter[p] = value
+        outside = int64(outside + beyond)
+    if outside > int64(0):
+        cuda.atomic.add(counters, column(overflow_mode), outside)
+
+
+@jit
+def update_by_one(parameter, gradient, base_shift, learning_shift, lo, hi, overflow_mode, seed, site, step, bits, counters):
+    """Move a parameter by one step of its format, with a probability that grows with its gradient (ReckOn).
+
+    Parameters
+    ----------
+    parameter, gradient : integer[P]
+    base_shift, learning_shift : int64[1]
+    lo, hi, overflow_mode, seed, site, step, counters
+        As for `update_fixed`.
+    bits : int64            of the word that are compared, at most 32; 0 means 16
+    """
+    outside = int64(0)
+    shift = int64(base_shift[0] + learning_shift[0])
+    for p in range(cuda.grid(1), parameter.size, cuda.gridsize(1)):
+        word = random_word(seed, site, step[0], p)
+        value, beyond = by_one(int64(parameter[p]), int64(gradient[p]), shift, lo, hi, overflow_mode, word, bits)
         parameter[p] = value
         outside = int64(outside + beyond)
     if outside > int64(0):

@@ -120,6 +120,11 @@ class Operands:
         rows, columns = self.out.shape
         return [Launch(kernel, (*self.read, *others, self.out), (rows, columns))]
 
+    def zeros(self, size: int, dtype: type) -> DeviceArray:
+        """Return an array of the device that no tensor has."""
+        made: DeviceArray = self.kernels.cuda.to_device(np.zeros(size, dtype))
+        return made
+
     @property
     def scale(self) -> np.float32:
         """Return the scale of a float32 op."""

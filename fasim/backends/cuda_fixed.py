@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 
 from fasim.backends.cuda_bind import DeviceArray, Inputs, Launch, Operands, flat
+from fasim.fixedpoint.accumulator import ORDERS, Acc
+from fasim.fixedpoint.cast import limits
 from fasim.fixedpoint.options import RandomSource
+from fasim.scalar.rounding import OVERFLOWS, ROUNDINGS
 from fasim.schedule import Op, Value
 from fasim.schedule import ops as kinds
 
@@ -20,13 +24,9 @@ class FixedBinding:
 
     def missing(self, op: Op) -> str:
         """Return what of an op there is no kernel for; nothing if all is there."""
-        if "accumulator" in op.attrs:
-            return f"{op.kind} in a register of limited width"
         random = op.attrs.get("random")
         if random is not None and random.source != "philox":
             return f"random numbers of the source {random.source}"
-        if op.attrs.get("kind") == "plus_minus_one":
-            return "updates by plus or minus one"
         return "" if op.kind in _KINDS else op.kind
 
     def load(self, kernels: ModuleType, data: Inputs, act: DeviceArray) -> list[Launch]:
@@ -47,21 +47,65 @@ def _by_row(name: str, *attributes: str) -> Bind:
 
 
 def _products(o: Operands) -> SimpleNamespace:
-    """Return the kernels whose sums have the type of what is written."""
-    products: SimpleNamespace = o.kernels.integer_products(str(o.out.dtype), o.tile)
+    """Return the kernels whose sums hold what is written: in 32 bits or in 64."""
+    sums = "int32" if o.out.dtype.itemsize <= 4 else "int64"
+    products: SimpleNamespace = o.kernels.integer_products(sums, o.tile)
     return products
+
+
+def _register(op: Op, o: Operands) -> tuple[object, ...]:
+    """Return what a register of limited width needs to know, the result and the counters included."""
+    acc: Acc = op.attrs["accumulator"]
+    fmt = o.schedule[op.writes[0]].format
+    assert fmt is not None
+    rounding = ROUNDINGS[acc.product_rounding or "TRN"]
+    modes = rounding, *limits(fmt, acc.overflow), OVERFLOWS[acc.overflow], int(acc.every_mac)
+    gradient = op.kind in (kinds.GRAD, kinds.GRAD_BIAS)  # whose samples come one after the other
+    order = (0, 1) if gradient else (ORDERS.index(acc.order), acc.width)
+    return op.attrs.get("product_shift", 0), *modes, *order, o.out, o.counter
 
 
 def _dense(op: Op, o: Operands) -> list[Launch]:
     act, weight = o.read[:2]
-    bias = o.read[2] if len(o.read) == 3 else o.kernels.cuda.to_device(np.zeros(weight.shape[0], np.int8))
+    bias = o.read[2] if len(o.read) == 3 else o.zeros(weight.shape[0], np.int8)
+    if "accumulator" in op.attrs:
+        limited = flat(act), flat(weight), bias, op.attrs["bias_shift"], *_register(op, o)
+        return [Launch(o.kernels.dense_accumulate, limited, o.out.size)]
     arguments = act, weight, bias, op.attrs["product_shift"], op.attrs["bias_shift"], o.out
     rows, columns = o.out.shape
     return [Launch(_products(o).dense_forward_fixed, arguments, (rows, columns))]
 
 
-def _product(name: str) -> Bind:
-    return lambda op, o: o.product(getattr(_products(o), name))  # noqa: ARG005
+def _product(name: str, in_registers: str) -> Bind:
+    def bind(op: Op, o: Operands) -> list[Launch]:
+        if "accumulator" not in op.attrs:
+            return o.product(getattr(_products(o), name))
+        arguments = *(flat(array) for array in o.read), *_register(op, o)
+        return [Launch(getattr(o.kernels, in_registers), arguments, o.out.size)]
+
+    return bind
+
+
+def _project_up(op: Op, o: Operands) -> list[Launch]:
+    if "accumulator" not in op.attrs:
+        return o.product(_products(o).project_up_fixed)
+    bias = o.zeros(o.out.shape[1], np.int8)
+    arguments = *(flat(array) for array in o.read), bias, 0, *_register(op, o)
+    return [Launch(o.kernels.dense_accumulate, arguments, o.out.size)]
+
+
+def _grad_bias(op: Op, o: Operands) -> list[Launch]:
+    if "accumulator" not in op.attrs:
+        return o.by_row(o.kernels.bias_gradient_fixed)
+    arguments = flat(o.read[0]), o.number(1), *_register(op, o)
+    return [Launch(o.kernels.bias_gradient_accumulate, arguments, o.out.size)]
+
+
+def _dropout(op: Op, o: Operands) -> list[Launch]:
+    size = o.out.size
+    mask = flat(o.arrays[op.writes[1].tensor]) if len(op.writes) == 2 else o.zeros(size, np.int8)
+    arguments = flat(o.read[0]), *o.place, math.floor(op.attrs["drop"] * 2**32), mask, flat(o.out)
+    return [Launch(o.kernels.dropout_fixed, arguments, size)]
 
 
 def _activate(op: Op, o: Operands) -> list[Launch]:
@@ -98,7 +142,7 @@ def _shift(o: Operands, static: int, scalars: Sequence[Value]) -> tuple[list[Lau
     signs = o.op.attrs.get("signs", ())
     if not signs:
         return [], o.number(static)
-    total, before, launches = o.kernels.cuda.to_device(np.zeros(1, np.int64)), o.number(static), []
+    total, before, launches = o.zeros(1, np.int64), o.number(static), list[Launch]()
     for sign, value in zip(signs, scalars, strict=True):
         launches.append(Launch(o.kernels.add_exponent, (before, sign, o.arrays[value.tensor], total), 1))
         before = total
@@ -106,7 +150,7 @@ def _shift(o: Operands, static: int, scalars: Sequence[Value]) -> tuple[list[Lau
 
 
 def _exponent(op: Op, o: Operands) -> list[Launch]:
-    largest = o.kernels.cuda.to_device(np.zeros(1, np.uint64))
+    largest = o.zeros(1, np.uint64)
     source = flat(o.read[0])
     return [
         Launch(o.kernels.largest_magnitude, (source, largest), source.size),
@@ -128,14 +172,18 @@ def _requant(op: Op, o: Operands) -> list[Launch]:
 def _update(op: Op, o: Operands) -> list[Launch]:
     parameter, gradient = flat(o.out), flat(o.read[1])
     rate, decay = op.attrs["rate"], op.attrs["decay_shift"]
-    if rate == "divide":
+    if rate == "divide" and op.attrs["kind"] != "plus_minus_one":
         divisor = o.arrays[op.scalars[1].tensor]
         divided = parameter, gradient, -op.attrs["shift"], divisor, *o.modes, decay, o.counter
         return [Launch(o.kernels.update_divided, divided, parameter.size)]
     learning = o.arrays[op.scalars[0].tensor] if rate in ("shift", "multiply") else o.number(0)
     factor = o.arrays[op.scalars[1].tensor] if rate == "multiply" else o.number(1)
-    launches, shift = _shift(o, op.attrs["shift"], op.scalars[2 if rate == "multiply" else 1 :])
+    launches, shift = _shift(o, op.attrs["shift"], op.scalars[2 if rate in ("multiply", "divide") else 1 :])
     random: RandomSource = op.attrs.get("random") or RandomSource()
+    if op.attrs["kind"] == "plus_minus_one":
+        lo, hi, _, mode = o.modes
+        by_one = parameter, gradient, shift, learning, lo, hi, mode, *o.place, random.bits, o.counter
+        return [*launches, Launch(o.kernels.update_by_one, by_one, parameter.size)]
     arguments = parameter, gradient, shift, learning, factor, *o.modes, *o.place, random.bits, random.half, decay, o.counter
     return [*launches, Launch(o.kernels.update_fixed, arguments, parameter.size)]
 
@@ -145,19 +193,25 @@ _KINDS: dict[str, Bind] = {
     kinds.ACTIVATE: _activate,
     kinds.LOOKUP: _look_up,
     kinds.SOFTMAX: _softmax,
+    kinds.DROPOUT: _dropout,
     kinds.SCALE: _by_element("copy_fixed"),
     kinds.PERTURB: _by_element("perturb_fixed", "eps"),
     kinds.ERROR: _by_row("output_error_fixed", "one"),
     kinds.RESIDUAL: _by_element("residual_fixed", "output_shift", "target_shift"),
     kinds.SIGN: _by_element("sign_fixed"),
     kinds.SLOPE: _by_element("relu_mask", "highest"),
-    kinds.PROJECT: _product("project_error_fixed"),
-    kinds.PROJECT_UP: _product("project_up_fixed"),
+    kinds.PROJECT: _product("project_error_fixed", "project_accumulate"),
+    kinds.PROJECT_UP: _project_up,
+    kinds.PROJECT_ELL: _by_row("project_ell_fixed"),
+    kinds.PROJECT_CSR: _by_row("project_csr_fixed"),
     kinds.SELECT: _by_row("project_target_fixed"),
+    kinds.SELECT_ELL: _by_row("project_target_ell_fixed"),
+    kinds.SELECT_CSR: _by_row("project_target_csr_fixed"),
     kinds.MEAN: _mean,
+    kinds.MASK: _by_element("mask_fixed"),
     kinds.DELTA: _delta,
-    kinds.GRAD: _product("weight_gradient_fixed"),
-    kinds.GRAD_BIAS: _by_row("bias_gradient_fixed"),
+    kinds.GRAD: _product("weight_gradient_fixed", "weight_gradient_accumulate"),
+    kinds.GRAD_BIAS: _grad_bias,
     kinds.CLIP: _by_element("clip_fixed", "limit"),
     kinds.EXPONENT: _exponent,
     kinds.REQUANT: _requant,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from types import ModuleType
 
 import numpy as np
 
 from fasim import optimizers
-from fasim.backends.cuda_bind import DeviceArray, Inputs, Launch, Operands
+from fasim.backends.cuda_bind import DeviceArray, Inputs, Launch, Operands, flat
 from fasim.schedule import Op
 from fasim.schedule import ops as kinds
 
@@ -20,8 +21,6 @@ class FloatBinding:
 
     def missing(self, op: Op) -> str:
         """Return what of an op there is no kernel for; nothing if all is there."""
-        if op.kind == kinds.UPDATE and op.attrs["optimizer"] != "sgd":
-            return f"the optimizer {op.attrs['optimizer']}"
         return "" if op.kind in _KINDS else op.kind
 
     def load(self, kernels: ModuleType, data: Inputs, act: DeviceArray) -> list[Launch]:
@@ -77,14 +76,39 @@ def _mean(op: Op, o: Operands) -> list[Launch]:  # noqa: ARG001
 
 
 def _update(op: Op, o: Operands) -> list[Launch]:
+    parameters = [flat(array) for array in o.read]
+    rate, size = o.arrays[op.scalars[0].tensor], parameters[0].size
     decay = np.float32(op.attrs.get("decay", 0.0)), optimizers.DECAY_KINDS.index(op.attrs.get("decay_kind", "coupled"))
-    parameter, gradient = (array.reshape(array.size) for array in o.read)
-    return [Launch(o.kernels.sgd, (parameter, gradient, o.arrays[op.scalars[0].tensor], *decay), parameter.size)]
+    name, constants = op.attrs["optimizer"], optimizers.get(op.attrs["optimizer"]).constants
+    if name == "adam":
+        rates, (beta1, beta2) = o.zeros(2, np.float32), (constants["beta1"], constants["beta2"])
+        means = *_pair(beta1), *_pair(beta2), np.float32(constants["eps"])
+        return [
+            Launch(o.kernels.adam_rates, (rate, o.step, beta1, beta2, rates), 1),
+            Launch(o.kernels.adam, (*parameters, rate, rates, *means, *decay), size),
+        ]
+    numbers: tuple[np.float32, ...] = tuple(np.float32(number) for number in constants.values())
+    if name == "rmsprop":
+        numbers = *_pair(constants["alpha"]), np.float32(constants["eps"])
+    return [Launch(getattr(o.kernels, name), (*parameters, rate, *numbers, *decay), size)]
+
+
+def _pair(share: float) -> tuple[np.float32, np.float32]:
+    """Return the weights of the old and of the new in a running mean, each rounded once."""
+    return np.float32(share), np.float32(1.0 - share)
+
+
+def _dropout(op: Op, o: Operands) -> list[Launch]:
+    size = o.out.size
+    mask = flat(o.arrays[op.writes[1].tensor]) if len(op.writes) == 2 else o.zeros(size, np.float32)
+    arguments = flat(o.read[0]), math.floor(op.attrs["drop"] * 2**32), o.scale, *o.place, mask, flat(o.out)
+    return [Launch(o.kernels.dropout, arguments, size)]
 
 
 _KINDS: dict[str, Bind] = {
     kinds.DENSE: _product("dense_forward"),
     kinds.ACTIVATE: _activate,
+    kinds.DROPOUT: _dropout,
     kinds.SCALE: _scaled,
     kinds.PERTURB: _by_element("perturb", "eps"),
     kinds.ERROR: _by_row("output_error"),
@@ -93,8 +117,13 @@ _KINDS: dict[str, Bind] = {
     kinds.SLOPE: _slope,
     kinds.PROJECT: _product("project_error", "scale"),
     kinds.PROJECT_UP: _product("project_up", "scale"),
+    kinds.PROJECT_ELL: _by_row("project_ell", "scale"),
+    kinds.PROJECT_CSR: _by_row("project_csr", "scale"),
     kinds.SELECT: _by_row("project_target", "scale"),
+    kinds.SELECT_ELL: _by_row("project_target_ell", "scale"),
+    kinds.SELECT_CSR: _by_row("project_target_csr", "scale"),
     kinds.MEAN: _mean,
+    kinds.MASK: _scaled,
     kinds.DELTA: _scaled,
     kinds.GRAD: _product("weight_gradient"),
     kinds.GRAD_BIAS: _by_row("bias_gradient"),

@@ -127,6 +127,21 @@ def test_update_divided(mode: str) -> None:
         check(kernels.update_divided, arguments, {0: parameters, 9: counters})
 
 
+@pytest.mark.parametrize("mode", OVERFLOWS)
+def test_update_by_one(mode: str) -> None:
+    drawn = words("STOCH", 12)
+    for shift, bits in ((20, 0), (12, 16), (8, 12), (0, 4), (-80, 8), (25, 32), (90, 16)):
+        width = bits or 16
+        values = []
+        for w, g, word in zip(PARAMETER.tolist(), GRADIENT.tolist(), drawn, strict=True):
+            chance = min(abs(g) * 2 ** (width - shift) if shift <= width else abs(g) >> (shift - width), 2**width)
+            values.append(w - ((g > 0) - (g < 0) if chance >= word % 2**width else 0))
+        parameters, counters = result(values, mode)
+        codes = lowest(mode), HI, OVERFLOWS[mode], SEED, SITE, STEP, bits
+        arguments = PARAMETER, GRADIENT, number(shift - 3), number(3), *codes, np.array([5, 6])
+        check(kernels.update_by_one, arguments, {0: parameters, 11: counters})
+
+
 @pytest.mark.parametrize(
     ("log_shift", "one_shift", "highest"), [(13, 7, 127), (-30, 15, 2**15), (40, -1, 127), (12, 8, 200)]
 )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from fasim_cuda import catalog
 
+from fasim.scalar.philox import random_word
 from tests.cuda_runs import check
 
 N, I, J, K = 3, 5, 4, 3  # noqa: E741 - the letters of the docstrings
@@ -51,6 +52,29 @@ QM, QD, TABLE = raw(np.int8, K, J), raw(np.int16, N, J), raw(np.int16, 256)
 SUM = raw(np.int32, 11)
 BIG = np.array([3, -(2**63), 2**62], np.int64)
 
+M1, M2, MU = real(11), np.abs(real(11)), F32(0.9)
+COUPLED, STEP, SEED, SITE = Y + 0.125 * P, number(12), 2**40 + 3, 0xCAFEBABE
+KEPT = np.array([random_word(SEED, SITE, 12, p) >= 2**31 for p in range(11)])
+# per unit 2 outputs for ELL; for CSR none, one, all and two
+ELL = np.array([[0, 2], [1, 2], [0, 1], [1, 0]], np.int32)
+CSR, START = np.array([1, 0, 1, 2, 0, 2], np.int32), np.array([0, 0, 1, 4, 6], np.int32)
+EV, CV, QEV, QCV = real(J, 2), real(6), raw(np.int8, J, 2), raw(np.int8, 6)
+
+
+def in_ell(values: np.ndarray) -> np.ndarray:
+    matrix = np.zeros((K, J))
+    for j in range(J):
+        matrix[ELL[j], j] = values[j]
+    return matrix
+
+
+def in_csr(values: np.ndarray) -> np.ndarray:
+    matrix = np.zeros((K, J))
+    for j in range(J):
+        matrix[CSR[START[j] : START[j + 1]], j] = values[START[j] : START[j + 1]]
+    return matrix
+
+
 # name -> (arguments, what each array that the kernel writes must hold, by position of the argument)
 CASES: dict[str, tuple[tuple[Any, ...], dict[int, Any]]] = {
     "load_rows": ((CODES, ORDER, PLACE, F32(2.0**-8), new(F32, N, I)), {4: CODES[ROWS] / 256}),
@@ -79,6 +103,49 @@ CASES: dict[str, tuple[tuple[Any, ...], dict[int, Any]]] = {
     "clip": ((Z, F32(1), new(F32, 11)), {2: np.clip(Z, -1, 1)}),
     "perturb": ((A[:3], ZERO_ONE, F32(0.3), new(F32, 3)), {3: A[:3] + [-0.3, 0, 0.3]}),
     "sgd": ((P, Y, RATE, DECAY, 1), {0: P - 0.25 * Y - 0.125 * P}),
+    "momentum": (
+        (P, Y, M1, RATE, MU, DECAY, 2),
+        {0: P - 0.25 * (0.9 * M1 + Y) - 0.25 * 0.125 * P, 2: 0.9 * M1 + Y},
+    ),
+    "nesterov": (
+        (P, Y, M1, RATE, MU, DECAY, 0),
+        {0: P - 0.25 * (COUPLED + 0.9 * (0.9 * M1 + COUPLED)), 2: 0.9 * M1 + COUPLED},
+    ),
+    "rmsprop": (
+        (P, Y, M2, RATE, F32(0.99), F32(0.01), F32(1e-8), DECAY, 0),
+        {
+            0: P - 0.25 * COUPLED / (np.sqrt(0.99 * M2 + 0.01 * COUPLED**2) + 1e-8),
+            2: 0.99 * M2 + 0.01 * COUPLED**2,
+        },
+    ),
+    "adam_rates": (
+        (RATE, STEP, 0.9, 0.999, new(F32, 2)),
+        {4: [0.25 / (1 - 0.9**13), 1 / np.sqrt(1 - 0.999**13)]},
+    ),
+    "adam": (
+        (P, Y, M1, M2, RATE, F32([0.3, 2]), MU, F32(0.1), F32(0.999), F32(0.001), F32(1e-8), F32(0), 0),
+        {
+            0: P - 0.3 * (0.9 * M1 + 0.1 * Y) / (2 * np.sqrt(0.999 * M2 + 0.001 * Y**2) + 1e-8),
+            2: 0.9 * M1 + 0.1 * Y,
+            3: 0.999 * M2 + 0.001 * Y**2,
+        },
+    ),
+    "project_ell": ((E, EV, ELL, F32(0.3), new(F32, N, J)), {4: 0.3 * E @ in_ell(EV)}),
+    "project_ell_fixed": ((QE, QEV, ELL, new(np.int32, N, J)), {3: QE @ in_ell(QEV)}),
+    "project_csr": ((E, CV, CSR, START, F32(0.3), new(F32, N, J)), {5: 0.3 * E @ in_csr(CV)}),
+    "project_csr_fixed": ((QE, QCV, CSR, START, new(np.int32, N, J)), {4: QE @ in_csr(QCV)}),
+    "project_target_ell": ((LABEL, EV, ELL, F32(0.3), new(F32, N, J)), {4: 0.3 * in_ell(EV)[LABEL]}),
+    "project_target_ell_fixed": ((LABEL, QEV, ELL, new(np.int32, N, J)), {3: in_ell(QEV)[LABEL]}),
+    "project_target_csr": ((LABEL, CV, CSR, START, F32(0.3), new(F32, N, J)), {5: 0.3 * in_csr(CV)[LABEL]}),
+    "project_target_csr_fixed": ((LABEL, QCV, CSR, START, new(np.int32, N, J)), {4: in_csr(QCV)[LABEL]}),
+    "dropout": (
+        (Z, 2**31, F32(2), SEED, SITE, STEP, new(F32, 11), new(F32, 11)),
+        {6: KEPT, 7: 2 * KEPT * Z},
+    ),
+    "dropout_fixed": (
+        (QA, SEED, SITE, STEP, 2**31, new(np.int8, 11), new(np.int16, 11)),
+        {5: KEPT, 6: np.where(KEPT, QA, 0)},
+    ),
     "look_up": ((QZ, TABLE, -128, new(np.int16, 11)), {3: TABLE[QZ.astype(int) + 128]}),
     "output_error_fixed": ((QE, LABEL, 128, new(np.int32, N, K)), {3: QE - 128 * HOT}),
     "residual_fixed": ((QA, QS, 2, 5, new(np.int32, 11)), {4: 4 * QA.astype(int) - 32 * QS.astype(int)}),
@@ -99,8 +166,10 @@ CASES: dict[str, tuple[tuple[Any, ...], dict[int, Any]]] = {
     "advance": ((number(7), number(6), number(12), 4), {0: [8], 1: [7], 2: [16]}),
     "keep_rows": ((E, number(4), np.zeros((6, K), F32)), {2: np.concatenate([np.zeros((4, K)), E[:2]])}),
 }
-# stated in files of their own
-ELSEWHERE = {"choose_exponent", "divide_fixed", "requantize", "softmax_fixed", "update_divided", "update_fixed"}
+# stated beside this list, or in a file of their own
+ELSEWHERE = {"choose_exponent", "divide_fixed", "requantize", "softmax_fixed", "update_by_one", "update_divided"}
+ELSEWHERE |= {"update_fixed", "bias_gradient_accumulate", "dense_accumulate"}
+ELSEWHERE |= {"project_accumulate", "weight_gradient_accumulate"}
 
 
 def test_every_kernel_is_stated_and_in_the_catalog() -> None:

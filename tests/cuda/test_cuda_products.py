@@ -13,7 +13,7 @@ from tests.cuda_runs import launched
 
 # letters as in the docstrings; no size is a multiple of a tile
 N, I, J = 5, 7, 6  # noqa: E741
-TILES = [Tile(2, 4, 8), Tile(1, 1, 1), Tile(3, 2, 5), Tile(2, 1, 16)]
+TILES = [Tile(2, 4, 8), Tile(2, 1, 1), Tile(3, 2, 5), Tile(2, 1, 16)]
 random = np.random.default_rng(7)
 
 

@@ -25,7 +25,7 @@ from tests.fixed_cases import MOMENTUM
 
 NET = "6-5-4-3"
 STEPS, SIZE = 2, 3
-GRIDS = [Grid(1, 1, Tile(1, 1, 1)), Grid(5, 3, Tile(3, 2, 5))]
+GRIDS = [Grid(1, 1, Tile(2, 3, 3)), Grid(5, 3, Tile(3, 2, 5))]
 TABLES: dict[str, dict[str, Any]] = {
     "a momentum": MOMENTUM,
     "exponents from the data": {"dynamic": {"error": "keep nearest", "delta": "discard"}},
@@ -36,6 +36,9 @@ TABLES: dict[str, dict[str, Any]] = {
         "bias": {"format": "s24.20"},
     },
     "divided sums": {"preact": {"format": "s10.6", "divide": "4"}},
+    "registers": {"accumulator": "14 SAT every_mac RND:11 lanes:2", "bias": {"format": "s12.10"}},
+    "registers of sums": {"accumulator": "16 WRAP end"},
+    "updates by one": {"update": {"kind": "plus_minus_one"}, "master": {"format": "s12.9"}},
 }
 
 
@@ -96,14 +99,35 @@ def test_fused_and_deferred_steps(fuse_by: str, datapath: str) -> None:
         ("relu", {"loss": "cross_entropy", "clip": "value:0.1"}),
         ("sigmoid", {"loss": "mse", "fgsm": 0.05}),
         ("linear", {"weight_decay": 2.0**-6, "decay_kind": "decoupled"}),
+        ("tanh", {"feedback": "uniform+k:2"}),
+        ("tanh", {"feedback": "uniform+density:0.5"}),
     ],
     ids=str,
 )
 @pytest.mark.parametrize("datapath", ["float32", "s8"])
 def test_settings(datapath: str, hidden: str, settings: dict[str, Any], tmp_path: Any) -> None:  # noqa: ANN401
-    case = Case(NET, "bp", StepSettings(SIZE, **settings), {"hidden": hidden}, datapath)
-    loaded = None if datapath == "float32" else case.datapath(tmp_path)
+    for rule in ("dfa", "drtp") if "feedback" in settings else ("bp",):
+        case = Case(NET, rule, StepSettings(SIZE, **settings), {"hidden": hidden}, datapath)
+        loaded = None if datapath == "float32" else case.datapath(tmp_path)
+        same(training_step(case.network, case.rule, case.settings, loaded))
+
+
+@pytest.mark.parametrize("datapath", ["float32", "s8"])
+@pytest.mark.parametrize(
+    "options", [{"dropout": 0.5, "input_dropout": 0.25}, {"dropout": 0.5, "dropout_kind": "classical"}]
+)
+def test_dropout(options: dict[str, Any], datapath: str) -> None:
+    if datapath != "float32" and "input_dropout" in options:
+        options = {"dropout": 0.5, "input_dropout": 0.5}
+    case = Case(NET, "dfa", StepSettings(SIZE), options, datapath)
+    loaded = load_datapath(datapath) if datapath != "float32" else None
     same(training_step(case.network, case.rule, case.settings, loaded))
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "nesterov", "rmsprop", "adam"])
+def test_optimizers(optimizer: str) -> None:
+    settings = StepSettings(SIZE, optimizer=optimizer, weight_decay=0.01, decay_kind="adamw")
+    same(training_step(Network.parse(NET), "kp", settings), rate=0.01)
 
 
 def test_targets_of_an_auto_encoder() -> None:
@@ -186,9 +210,7 @@ def test_nothing_is_copied_between_steps(datapath: str, monkeypatch: pytest.Monk
     ("net", "settings", "tables", "missing"),
     [
         ("6x6x1-3c3-5-4", {}, None, "CONV on the datapath float32"),
-        (NET, {"optimizer": "adam"}, None, "the optimizer adam on the datapath float32"),
-        (NET, {}, {"accumulator": "17 SAT every_mac"}, "DENSE in a register of limited width on the datapath"),
-        (NET, {}, {"update": {"kind": "plus_minus_one"}, "master": {"format": "s12.9"}}, "updates by plus or minus one"),
+        (NET, {"clip": "norm:1"}, None, "SQUARED_NORM on the datapath float32"),
         (
             NET,
             {},
