@@ -9,10 +9,10 @@ export NUMBA_CACHE_DIR ?= $(CURDIR)/.venv/numba-cache
 export MPLBACKEND ?= Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint mutants bench docs check-cuda reproduce clean
+.PHONY: help demo test test-all lint mutants bench docs check-cuda gpu reproduce clean
 
 help:
-	@echo "targets: demo test test-all lint mutants bench docs check-cuda reproduce clean"
+	@echo "targets: demo test test-all lint mutants bench docs check-cuda gpu reproduce clean"
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -52,6 +52,12 @@ $(CUDA_STAMP): pyproject.toml
 	$(PYTHON) -m venv .venv-cuda
 	.venv-cuda/bin/pip install --quiet --disable-pip-version-check -e '.[cuda]'
 	@touch $@
+
+# On a machine with a GPU: its tests there, then training steps a second, a line each in benchmarks/results/gpu.jsonl.
+gpu: $(CUDA_STAMP)
+	.venv-cuda/bin/pip install --quiet --disable-pip-version-check -e '.[cuda,test]'
+	FASIM_CUDA=gpu .venv-cuda/bin/python -m pytest tests/cuda
+	FASIM_CUDA=gpu .venv-cuda/bin/python benchmarks/gpu.py
 
 check-cuda: $(CUDA_STAMP)
 	.venv-cuda/bin/python cuda/check_compile.py

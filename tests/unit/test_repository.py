@@ -21,6 +21,7 @@ TARGETS = (
     "bench",
     "docs",
     "check-cuda",
+    "gpu",
     "reproduce",
     "mutants",
 )
