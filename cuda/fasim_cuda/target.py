@@ -69,7 +69,10 @@ if is_simulated:
 
 def device_name() -> str:
     """Return what the kernels run on."""
-    return "the simulator" if is_simulated else cuda.get_current_device().name.decode()
+    if is_simulated:
+        return "the simulator"
+    name = cuda.get_current_device().name
+    return name.decode() if isinstance(name, bytes) else str(name)
 
 
 def jit(function: Any = None, **options: Any) -> Any:
