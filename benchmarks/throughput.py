@@ -172,7 +172,7 @@ class Group:
             products = steps / rate
             found |= {"peak_giga_operations_per_s": round(rate / 1e9, 1), "products_s": float(f"{products:.4g}")}
         name = PEAK_NAMES[kind] if products > memory else "weights read and written once"
-        return found | {"name": name, "share": float(f"{max(products, memory) / times[cell.format].median:.3g}")}
+        return found | {"name": name, "share": float(f"{max(products, memory) / times[cell.format].median:.4g}")}
 
 
 @cache
