@@ -127,8 +127,8 @@ MUTANTS = (
     Mutant(
         "mistake 4: a register's additions are held in a type of its own width",
         "fasim/fixedpoint/register.py",
-        "needed = (widest + max(-lo, hi) + 1).bit_length() + 1",
-        "needed = acc.bits",
+        "np.int32 if needed < 32 else np.int64",
+        "np.int32 if acc.bits <= 32 else np.int64",
         f"{TEN}_mistake_4_a_register_of_32_bits_wraps_at_32_bits",
     ),
     Mutant(
