@@ -123,7 +123,7 @@ def times_faster(contender: Times, other: Times) -> float:
     return statistics.median(b / a for a, b in zip(contender.seconds, other.seconds, strict=True))
 
 
-def fastest(contenders: Mapping[str, Contender], clock: Clock, turn_s: float = 0.03) -> str:
+def fastest(contenders: Mapping[str, Contender], clock: Clock, turn_s: float = 0.2) -> str:
     """Return the name of the contender that is fastest in short trials, best of few."""
     if len(contenders) == 1:
         return next(iter(contenders))
