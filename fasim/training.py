@@ -15,6 +15,7 @@ from fasim import backends, checkpoint, losses, stopping
 from fasim.checks import check_fit, check_input, check_rates, default_learning_rate
 from fasim.data import Data, augment, load
 from fasim.errors import ConfigError
+from fasim.execution import executed, steps_to_warm
 from fasim.fixedpoint import Datapath, load_datapath
 from fasim.fixedpoint.statistics import TensorStatistics
 from fasim.fixedpoint.trace import SiteCount, Trace
@@ -29,20 +30,6 @@ from fasim.state import State, initial_state, set_learning_rate
 from fasim.target import Point, Validation, divide, samples_to_target
 
 EVALUATION_BATCH = 256
-
-
-def executed(batch_size: int, datapath: Datapath | None) -> str:
-    """Return how the steps of a run are fused, one of `fasim.schedule.FUSIONS`.
-
-    It changes no bit of the results: costs are counted on the schedule of the settings. Float32 steps of one sample are as
-    fast as weights move, so they update a weight as the next step reads it: 33 against 54 us for 784-500-10.
-    """
-    return "deferred" if datapath is None and batch_size == 1 else "within_layer"
-
-
-def steps_to_warm(schedule: Schedule) -> int:
-    """Return after how many steps all has run that a run consists of: deferred updates come first in the second."""
-    return 2 if schedule.fuse == "deferred" else 1
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ import numpy as np
 
 from fasim import backends, fixedpoint, kernels, rules
 from fasim.errors import ConfigError
+from fasim.execution import executed, steps_to_warm
 from fasim.fixedpoint import Datapath, load_datapath
 from fasim.kernels.compile import CACHE_FOLDER, compilations
 from fasim.losses import LOSSES
@@ -27,7 +28,6 @@ from fasim.optimizers import OPTIMIZERS
 from fasim.schedule import Schedule, StepSettings
 from fasim.schedule.settings import CLIPS, HOOKS
 from fasim.state import State, initial_state, set_learning_rate
-from fasim.training import executed, steps_to_warm
 
 FLOAT = "float32"
 # enough layers for a rule to show what it does above and below others; widths at which a float GEMM takes over from loops

