@@ -1,0 +1,156 @@
+"""Beyond the papers: their networks in fixed point, with other feedback, and what a training costs.
+
+One resumable line a cell and seed in ``benchmarks/results/front.jsonl``. Each rule of 004-M (MNIST) and of 001-T1
+(CIFAR-10) runs with each kind of feedback that it can use in float32, s16 and s8, by plain SGD, which all three have. How
+energy, memory and the energy to a target accuracy are found: ``fasim.estimate`` and ``fasim.target``.
+
+A comparison of rules must not be one of learning rates: the rate of each rule with each feedback is the best of RATES on
+the validation split of a seed that is in no table (tables ``...-rates``); a main run waits until those are measured.
+``--table NAME`` runs one table, ``--list`` shows what is missing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from result_lines import done, provenance, run_missing
+
+from fasim import Network, StepSettings, compare
+from fasim.comparison import Comparison
+from fasim.data import load
+from fasim.target import Target
+
+RESULTS = Path(__file__).parent / "results" / "front.jsonl"
+DATAPATHS = ("float32", "s16", "s8")
+# what reaches a layer: any number, few outputs a unit, signs, words of a shift register
+KINDS = {"dense": "", "k1": "+k:1", "k2": "+k:2", "k4": "+k:4", "sign": "+sign", "generated": "+lfsr:8"}
+RATES = tuple(2.0**-exponent for exponent in (4, 5, 6, 7, 8, 9, 10))
+RATES_SEED = 1000
+NO_FEEDBACK = "none"
+
+_load = cache(load)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all cells of a table have in common."""
+
+    data: str
+    net: str
+    hidden: str
+    output: str
+    loss: str
+    batch_size: int
+    base: str
+    rules: tuple[str, ...]
+    learned: tuple[str, ...]
+    epochs: int
+    rate_epochs: int
+    seeds: int
+    target: float
+    evaluate_every: int
+
+
+TASKS = {
+    "mnist": Task(
+        *("mnist", "784-500-500-10", "tanh", "sigmoid", "bce", 60, "uniform"),
+        *(("bp", "fa", "dfa", "sdfa", "drtp"), (), 5, 2, 3, 0.95, 6000),
+    ),
+    "cifar10": Task(
+        *("cifar10", "32x32x3-32c3p0-32c3p0-2p-128-10", "relu", "softmax", "cross_entropy", 64, "kaiming"),
+        *(("bp", "fa", "dfa", "drtp", "kp", "dkp"), ("kp", "dkp"), 4, 1, 1, 0.5, 12800),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: everything that decides its result."""
+
+    table: str
+    rule: str
+    feedback: str
+    datapath: str
+    seed: int
+    epochs: int
+    learning_rate: float
+
+
+def kinds_of(task: Task, rule: str) -> tuple[str, ...]:
+    """Return the kinds of feedback that a rule runs with; what is learned starts dense, and backpropagation has none."""
+    return (NO_FEEDBACK,) if rule == "bp" else ("dense",) if rule in task.learned else tuple(KINDS)
+
+
+def cells() -> Iterator[Cell]:
+    """Yield all cells whose learning rate is known: the rates' own first, then those of one seed after the other."""
+    for name, task in TASKS.items():
+        pairs = [(rule, kind) for rule in task.rules for kind in kinds_of(task, rule)]
+        for rule, kind in pairs:
+            for rate in RATES:
+                yield Cell(f"{name}-rates", rule, kind, "float32", RATES_SEED, task.rate_epochs, rate)
+        for seed in range(task.seeds):
+            for rule, kind in pairs:
+                rate = best_rate(name, rule, kind)
+                for datapath in DATAPATHS if rate else ():
+                    yield Cell(name, rule, kind, datapath, seed, task.epochs, rate)
+
+
+@cache
+def _lines() -> dict[str, dict[str, Any]]:
+    return done(RESULTS)
+
+
+def best_rate(table: str, rule: str, feedback: str) -> float:
+    """Return the rate with the best validation accuracy (mean of the last two evaluations); 0 while one is not measured."""
+    found = {}
+    for line in _lines().values():
+        cell = line["cell"]
+        if (cell["table"], cell["rule"], cell["feedback"]) == (f"{table}-rates", rule, feedback):
+            found[cell["learning_rate"]] = fmean(accuracy for _, accuracy in line["points"][-2:])
+    return max(found, key=lambda rate: (found[rate], -rate)) if found.keys() >= set(RATES) else 0.0
+
+
+def comparison_of(cell: Cell) -> Comparison:
+    """Return a comparison of one rule, datapath and seed: the run beside its costs."""
+    task = TASKS[cell.table.removesuffix("-rates")]
+    return compare(
+        _load(task.data),
+        Network.parse(task.net, hidden=task.hidden, output=task.output),
+        rules=[cell.rule],
+        datapaths=[cell.datapath],
+        epochs=cell.epochs,
+        seeds=[cell.seed],
+        learning_rate=cell.learning_rate,
+        settings=StepSettings(task.batch_size, loss=task.loss, feedback=task.base + KINDS.get(cell.feedback, "")),
+        target=Target(task.target, validation=0.05, evaluate_every=task.evaluate_every),
+    )
+
+
+def run(cell: Cell) -> dict[str, Any]:
+    """Run one cell and return its line."""
+    comparison = comparison_of(cell)
+    (row,) = comparison.as_dict()["rows"]  # type: ignore[misc]
+    (result,) = comparison.rows[0].runs
+    kept = ("energy_pj_per_sample", "energy_ratio_to_bp", "samples_to_target", "energy_pj_to_target", "peak_live_bytes")
+    kept += ("peak_activation_bytes", "feedback_bytes", "saturation_fraction", "wraps", "diverged_seeds")
+    errors = [round(100 - 100 * epoch.test_accuracy, 2) for epoch in result.epochs]
+    return {
+        "cell": asdict(cell),
+        "test_error_percent": errors,
+        "shown": errors[-1:],
+        "points": [[point.samples, round(point.accuracy, 5)] for point in result.points],
+        **{name: row[name] for name in kept},
+        "seconds": round(sum(epoch.seconds for epoch in result.epochs), 1),
+        "command": f"python benchmarks/front.py --table {cell.table}",
+        **provenance(),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(run_missing(__doc__, RESULTS, list(cells()), run))
