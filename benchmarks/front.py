@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from result_lines import done, provenance, run_missing
+from result_lines import done, key, provenance, run_missing
 
 from fasim import Network, StepSettings, compare
 from fasim.comparison import Comparison
@@ -30,7 +30,7 @@ RESULTS = Path(__file__).parent / "results" / "front.jsonl"
 DATAPATHS = ("float32", "s16", "s8")
 # what reaches a layer: any number, few outputs a unit, signs, words of a shift register
 KINDS = {"dense": "", "k1": "+k:1", "k2": "+k:2", "k4": "+k:4", "sign": "+sign", "generated": "+lfsr:8"}
-RATES = tuple(2.0**-exponent for exponent in (4, 5, 6, 7, 8, 9, 10))
+RATES = tuple(2.0**-exponent for exponent in (6, 7, 8, 9, 10))
 RATES_SEED = 1000
 NO_FEEDBACK = "none"
 
@@ -101,6 +101,11 @@ def cells() -> Iterator[Cell]:
                     yield Cell(name, rule, kind, datapath, seed, task.epochs, rate)
 
 
+def key_of(cell: Cell) -> str:
+    """Return what identifies a cell in the file of lines."""
+    return key(asdict(cell))
+
+
 @cache
 def _lines() -> dict[str, dict[str, Any]]:
     return done(RESULTS)
@@ -116,6 +121,11 @@ def best_rate(table: str, rule: str, feedback: str) -> float:
     return max(found, key=lambda rate: (found[rate], -rate)) if found.keys() >= set(RATES) else 0.0
 
 
+def settings_of(task: Task, kind: str) -> StepSettings:
+    """Return the settings of a step with a kind of feedback."""
+    return StepSettings(task.batch_size, loss=task.loss, feedback=task.base + KINDS.get(kind, ""))
+
+
 def comparison_of(cell: Cell) -> Comparison:
     """Return a comparison of one rule, datapath and seed: the run beside its costs."""
     task = TASKS[cell.table.removesuffix("-rates")]
@@ -127,7 +137,7 @@ def comparison_of(cell: Cell) -> Comparison:
         epochs=cell.epochs,
         seeds=[cell.seed],
         learning_rate=cell.learning_rate,
-        settings=StepSettings(task.batch_size, loss=task.loss, feedback=task.base + KINDS.get(cell.feedback, "")),
+        settings=settings_of(task, cell.feedback),
         target=Target(task.target, validation=0.05, evaluate_every=task.evaluate_every),
     )
 

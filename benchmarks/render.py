@@ -17,6 +17,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 import render_fixed
+import render_front
 import render_papers
 import render_performance
 
@@ -201,6 +202,7 @@ def adopt(folder: Path) -> None:
 PAGES: dict[Path, dict[str, Callable[[], list[str]]]] = {
     ROOT / "docs" / "papers.md": render_papers.SECTIONS,
     ROOT / "docs" / "fixed-point-results.md": render_fixed.SECTIONS,
+    ROOT / "docs" / "front.md": render_front.SECTIONS,
     ROOT / "docs" / "performance.md": render_performance.SECTIONS,
     ROOT / "README.md": {"demo": demo_short},
     ROOT / "docs" / "results.md": {

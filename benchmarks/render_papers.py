@@ -19,6 +19,8 @@ from fasim.experiments.summary import curve_of
 from fasim.report_experiments import duration, epochs_of, heading, measured
 
 RESULTS = Path(__file__).parent / "results" / "papers.jsonl"
+# pictures that curves.py has drawn
+CURVES = Path(__file__).parents[1] / "docs" / "curves"
 # the order of these the paper makes a point of
 ORDERED = ("001-T1", "004-C", "004-R")
 # a curve of so many epochs fits into a cell
@@ -56,6 +58,8 @@ def section(name: str) -> list[str]:
             text += ["", f"Variant `{variant}`, {what.title}:", "", *_table(experiment, varied)]
     if name in ORDERED:
         text += _orders(rows)
+    if (CURVES / f"{name}.png").exists():
+        text += ["", f"![{name} over the epochs, mean and range of the seeds](curves/{name}.png)"]
     missing = [case.name for case in experiment.cases if case.name not in {row.case for row in rows}]
     if missing:
         text += ["", f"Not measured yet: {', '.join(missing)}."]

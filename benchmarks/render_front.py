@@ -1,0 +1,211 @@
+"""Tables and pictures of ``docs/front.md`` from ``benchmarks/results/front.jsonl``: accuracy against what training costs.
+
+``render.py`` writes the tables; ``python benchmarks/render_front.py`` draws the pictures from the same lines.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from functools import cache, partial
+from pathlib import Path
+from statistics import fmean, median, stdev
+from typing import Any, NamedTuple
+
+from front import DATAPATHS, KINDS, NO_FEEDBACK, RATES, RESULTS, TASKS
+from result_lines import done
+
+from fasim import rules
+from fasim.plots import COLOURS, MARKERS, MORE_COLOURS, png
+
+DOCS = Path(__file__).parents[1] / "docs"
+PICTURES = {"mnist": DOCS / "front.png", "cifar10": DOCS / "front-cifar10.png"}
+MJ, UJ, KB = 1e9, 1e6, 1e3
+
+
+class Point(NamedTuple):
+    """Means over the seeds of one rule, feedback and datapath; the energy to the target is None if a seed missed it."""
+
+    rule: str
+    feedback: str
+    datapath: str
+    rate: float
+    errors: tuple[float, ...]
+    energy_pj: float
+    low_pj: float
+    high_pj: float
+    energy_to_target_pj: float | None
+    reached: int
+    live_bytes: float
+    feedback_bytes: float
+    saturated: float
+
+    @property
+    def error(self) -> float:
+        """Mean test error after the last epoch, percent."""
+        return fmean(self.errors)
+
+    @property
+    def name(self) -> str:
+        """Rule and kind of feedback."""
+        return self.rule if self.feedback in (NO_FEEDBACK, "dense") else f"{self.rule} {self.feedback}"
+
+
+@cache
+def points(table: str) -> tuple[Point, ...]:
+    """Return what a table has measured, in the order of its cells."""
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
+    for line in done(RESULTS).values():
+        cell = line["cell"]
+        if cell["table"] == table:
+            groups[cell["rule"], cell["feedback"], cell["datapath"]].append(line)
+    order = [(rule, kind) for rule in TASKS[table].rules for kind in (NO_FEEDBACK, *KINDS)]
+    found = [_point(key, group) for key, group in groups.items()]
+    return tuple(sorted(found, key=lambda one: (order.index(one[:2]), DATAPATHS.index(one.datapath))))
+
+
+def _point(key: tuple[str, str, str], group: list[dict[str, Any]]) -> Point:
+    first = group[0]
+    needed = [line["energy_pj_to_target"]["typical"] for line in group]
+    reached = [value for value in needed if value is not None]
+    energy = first["energy_pj_per_sample"]
+    return Point(
+        *key,
+        first["cell"]["learning_rate"],
+        tuple(line["test_error_percent"][-1] for line in group),
+        energy["typical"],
+        energy["low"],
+        energy["high"],
+        median(reached) if len(reached) == len(group) else None,
+        len(reached),
+        first["peak_live_bytes"],
+        first["feedback_bytes"],
+        fmean(line["saturation_fraction"] for line in group),
+    )
+
+
+def front(found: tuple[Point, ...]) -> list[Point]:
+    """Return those than which no other has less test error for less energy to the target, cheapest first."""
+    best: list[Point] = []
+    for point in sorted(found, key=lambda one: (one.energy_to_target_pj or float("inf"), one.error)):
+        if point.energy_to_target_pj is not None and (not best or point.error < best[-1].error):
+            best.append(point)
+    return best
+
+
+def table(name: str) -> list[str]:
+    """Return a row a rule and feedback: error, energy to the target and memory on each datapath."""
+    found = points(name)
+    if not found:
+        return [f"Not measured yet: `python benchmarks/front.py --table {name}`."]
+    share = f"{100 * TASKS[name].target:g} %"
+    head = ["rule", "feedback", "learning rate"]
+    head += [f"{datapath}: test error %, mJ to {share}, memory kB" for datapath in DATAPATHS]
+    head += ["feedback in s8, bytes"]
+    rows = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    by_key = {point[:3]: point for point in found}
+    for rule, kind in dict.fromkeys(point[:2] for point in found):
+        cells = [by_key.get((rule, kind, datapath)) for datapath in DATAPATHS]
+        known = next(point for point in cells if point)
+        stored = f"{cells[-1].feedback_bytes:,.0f}" if cells[-1] else "-"
+        rate = f"2^{_exponent(known.rate)}"
+        rows.append(f"| {rule} | {kind} | {rate} | " + " | ".join(map(_cell, cells)) + f" | {stored} |")
+    best = ", ".join(f"{point.name} on {point.datapath}" for point in front(found))
+    task = TASKS[name]
+    seeds = max(len(point.errors) for point in found)
+    return [
+        *rows,
+        "",
+        f"On the front (no other has less error for less energy): {best}.",
+        "",
+        f"{task.data}, {task.net}, {task.hidden}/{task.output}, {task.loss}, SGD on the sum of a batch of "
+        f"{task.batch_size}, {task.epochs} epochs, {seeds} seed{'s' * (seeds > 1)}; one sample costs "
+        + ", ".join(_per_sample(found, datapath) for datapath in DATAPATHS)
+        + f"; `python benchmarks/front.py --table {name}`.",
+    ]
+
+
+def _exponent(rate: float) -> int:
+    return -(round(1 / rate).bit_length() - 1)
+
+
+def _cell(point: Point | None) -> str:
+    if point is None:
+        return "-"
+    error = f"{point.error:.2f}" + (f" ±{stdev(point.errors):.2f}" if len(point.errors) > 1 else "")
+    if point.energy_to_target_pj is None:
+        needed = f"{point.reached} of {len(point.errors)} seeds"
+    else:
+        needed = f"{point.energy_to_target_pj / MJ:,.0f}"
+    return f"{error}, {needed}, {point.live_bytes / KB:,.0f}"
+
+
+def _per_sample(found: tuple[Point, ...], datapath: str) -> str:
+    values = [point.energy_pj / UJ for point in found if point.datapath == datapath]
+    return f"{min(values):.1f} to {max(values):.1f} uJ in {datapath}" if values else f"nothing known in {datapath}"
+
+
+def rates(name: str) -> list[str]:
+    """Return which learning rate was best how often, and which pairs found theirs at an end of the range."""
+    chosen = {point[:2]: point.rate for point in points(name)}
+    if not chosen:
+        return ["No learning rate has been chosen yet."]
+    ends = sorted(" ".join(pair) for pair, rate in chosen.items() if rate in (RATES[0], RATES[-1]))
+    text = f"Learning rates tried: 2^{_exponent(RATES[0])} to 2^{_exponent(RATES[-1])}"
+    return [text + (f"; the best was at an end for {', '.join(ends)}." if ends else "; none was best at an end.")]
+
+
+def picture(name: str) -> bytes:
+    """Draw test error over energy to the target: colour = rule, marker = datapath, hollow = feedback that is not dense."""
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    task, found = TASKS[name], [point for point in points(name) if point.energy_to_target_pj is not None]
+    figure = Figure(figsize=(9, 5.4), layout="constrained")
+    axes = figure.subplots()
+    colours = dict(zip(rules.names(), itertools.cycle(COLOURS + MORE_COLOURS), strict=False))
+    markers = dict(zip(DATAPATHS, MARKERS, strict=False))
+    best = front(tuple(found))
+    corners = [(point.energy_to_target_pj / MJ, point.error) for point in best if point.energy_to_target_pj]
+    axes.step(*zip(*corners, strict=True), where="post", color="#777777", linewidth=1, zorder=1)
+    for point in found:
+        colour, dense = colours[point.rule], point.feedback in (NO_FEEDBACK, "dense")
+        face, edge = (colour, "white") if dense else ("white", colour)
+        style = {"markersize": 8, "markerfacecolor": face, "markeredgecolor": edge, "zorder": 2}
+        axes.plot((point.energy_to_target_pj or 0) / MJ, point.error, markers[point.datapath], **style)
+    for point in best:
+        place = ((point.energy_to_target_pj or 0) / MJ, point.error)
+        axes.annotate(point.name, place, (6, 5), textcoords="offset points", fontsize=8, color=colours[point.rule])
+    for set_scale in (axes.set_xscale, axes.set_yscale):
+        set_scale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "2357" else "")
+    axes.set_xlabel(
+        f"energy of training to {100 * task.target:g} % validation accuracy (mJ), generic_45nm, typical constants"
+    )
+    axes.set_ylabel(f"test error (%) after {task.epochs} epochs")
+    axes.set_title(
+        f"What does the accuracy cost? {task.data}, {task.net}, batch {task.batch_size}, {task.seeds} "
+        f"seed{'s' * (task.seeds > 1)}\ndown and to the left is better; the line joins what nothing else beats in both",
+        fontsize=11,
+    )
+    axes.grid(visible=True, which="both", linewidth=0.3, alpha=0.6)
+    keys = [Line2D([], [], color=colours[rule], marker="o", linestyle="", label=rule) for rule in task.rules]
+    first = axes.legend(handles=keys, title="learning rule", loc="upper left", bbox_to_anchor=(1.01, 1.0))
+    axes.add_artist(first)
+    first.set_clip_on(False)  # else the layout leaves no room for it
+    keys = [Line2D([], [], color="#555555", marker=markers[one], linestyle="", label=one) for one in DATAPATHS]
+    hollow = {"markerfacecolor": "white", "markeredgecolor": "#555555", "marker": "o", "linestyle": ""}
+    keys.append(Line2D([], [], label="feedback sparse,\nof signs or\ngenerated", **hollow))
+    axes.legend(handles=keys, title="datapath", loc="lower left", bbox_to_anchor=(1.01, 0.0))
+    return png(figure)
+
+
+SECTIONS = {name: partial(table, name) for name in TASKS} | {f"{name}-rates": partial(rates, name) for name in TASKS}
+
+
+if __name__ == "__main__":
+    for name, path in PICTURES.items():
+        if any(point.energy_to_target_pj for point in points(name)):
+            path.write_bytes(picture(name))

@@ -1,0 +1,58 @@
+"""What the committed lines of `benchmarks/front.py` must say; the runs themselves take hours."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from fasim import Network, estimate
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+import front  # noqa: E402 - scripts beside the results, not a package
+import render_front  # noqa: E402
+
+LINES = list(front.done(front.RESULTS).values())
+
+
+def of_table(table):
+    return [line for line in LINES if line["cell"]["table"] == table]
+
+
+def test_every_line_is_of_a_cell_of_today():
+    known = {front.key_of(cell) for cell in front.cells()}
+    assert {front.key(line["cell"]) for line in LINES} <= known
+
+
+def test_no_seed_of_a_table_has_chosen_its_learning_rates():
+    for name, task in front.TASKS.items():
+        assert front.RATES_SEED not in range(task.seeds)
+        assert {line["cell"]["seed"] for line in of_table(f"{name}-rates")} <= {front.RATES_SEED}
+
+
+@pytest.mark.parametrize("table", list(front.TASKS))
+def test_energy_of_the_lines_is_what_is_estimated_today(table):
+    """One seed of each: the estimate knows no seed."""
+    task = front.TASKS[table]
+    network = Network.parse(task.net, hidden=task.hidden, output=task.output)
+    first = {tuple(line["cell"][name] for name in ("rule", "feedback", "datapath")): line for line in of_table(table)}
+    for (rule, kind, datapath), line in first.items():
+        found = estimate(network, rule, datapath, settings=front.settings_of(task, kind)).as_dict()
+        assert line["energy_pj_per_sample"] == pytest.approx(found["energy_pj_per_sample"], rel=1e-9)
+        assert line["peak_live_bytes"] == found["peak_live_bytes"]
+        assert line["feedback_bytes"] == found["feedback_bytes"]
+
+
+def test_the_front_holds_what_nothing_else_beats():
+    found = render_front.points("mnist")
+    best = render_front.front(found)
+    assert len(best) >= 2
+    for point in found:
+        if point.energy_to_target_pj is None:
+            continue
+        better = [one for one in best if one.energy_to_target_pj <= point.energy_to_target_pj and one.error <= point.error]
+        assert better
+        assert (point in best) == (better == [point])
