@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from numba import int64
 
-from fasim.kernels.registers import LANES, TREE
+from fasim.scalar.constants import LANES, TREE
 from fasim_cuda.scalars import column, limited, rounded_product
 from fasim_cuda.target import cuda, device, jit
 

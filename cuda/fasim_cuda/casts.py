@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from numba import int64, uint64
 
-from fasim.kernels.scalars import ROOT_OF_TWO
+from fasim.scalar.constants import ROOT_OF_TWO
 from fasim_cuda.scalars import cast, column, quotient, word_of
 from fasim_cuda.target import cuda, jit
 

@@ -1,6 +1,6 @@
 """Activations, slopes, errors and deltas in float32, element by element: flat arrays of P numbers, unless said otherwise.
 
-The functions of single numbers are those of `fasim.kernels.smooth`; products and sums may be contracted to one rounding by
+The functions of single numbers are those of `fasim.scalar.smooth`; products and sums may be contracted to one rounding by
 the compiler, so results differ from the CPU's in the last bits.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from numba import float32
 
-from fasim.kernels.smooth import exp_below_0, sigmoid_of, tanh_of
+from fasim.scalar.smooth import exp_below_0, sigmoid_of, tanh_of
 from fasim_cuda.target import cuda, jit
 
 

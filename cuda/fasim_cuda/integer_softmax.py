@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba import int64
 
-from fasim.kernels.integer_softmax import LOG2_E
+from fasim.scalar.constants import LOG2_E
 from fasim_cuda.scalars import power_of_two, share
 from fasim_cuda.target import cuda, jit
 

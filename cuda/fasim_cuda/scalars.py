@@ -14,8 +14,8 @@ import numpy as np
 from numba import njit
 
 from fasim.kernels.compile import CACHE_FOLDER, config
-from fasim.kernels.integer_softmax import FAR
-from fasim.kernels.micro.fused import fused
+from fasim.scalar.constants import FAR
+from fasim.scalar.fused import fused
 from fasim.scalar.philox import random_word
 from fasim.scalar.rounding import (
     JAM,

@@ -16,7 +16,7 @@ Every function takes, after its operands:
 
 product_shift, product_rounding : int64     a deterministic code of `fasim.scalar.rounding`
 lo, hi, overflow_mode : int64               range of the register; for SAT_SYM lo = -hi
-every_mac, order, lanes : int64             0 or 1; ASCENDING, LANES or TREE of `fasim.kernels.registers`; P. Gradients
+every_mac, order, lanes : int64             0 or 1; ASCENDING, LANES or TREE of `fasim.scalar.constants`; P. Gradients
                                             are ascending and take `every_mac` alone
 registers : int32 or int64[P, columns]      scratch, in whose type is reckoned: a product, and a register with an addend
                                             (with `every_mac` = 0: the whole sum) must fit; P = lanes for LANES, 2 for
@@ -34,7 +34,8 @@ import numpy as np
 
 from fasim.kernels.compile import kernel
 from fasim.kernels.proven import pack_columns, pack_rows, provable, sum_rows
-from fasim.kernels.registers import ASCENDING, add_all, add_products, count_events, finish, load_bias, transpose
+from fasim.kernels.registers import add_all, add_products, count_events, finish, load_bias, transpose
+from fasim.scalar.constants import ASCENDING
 
 
 @kernel

@@ -18,7 +18,8 @@ from fasim.kernels.proven import (
     sum_rows,
     whole_tiles,
 )
-from fasim.kernels.registers import ASCENDING, add_all, add_products, count_events, finish, load_bias, transpose
+from fasim.kernels.registers import add_all, add_products, count_events, finish, load_bias, transpose
+from fasim.scalar.constants import ASCENDING
 from fasim.scalar.rounding import JAM
 
 # pixels whose windows are packed at once, whole blocks

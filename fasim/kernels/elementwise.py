@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fasim.kernels.compile import kernel
-from fasim.kernels.smooth import exp_below_0, sigmoid_of, tanh_of
+from fasim.scalar.smooth import exp_below_0, sigmoid_of, tanh_of
 
 ONE = np.float32(1.0)
 ZERO = np.float32(0.0)

@@ -26,7 +26,7 @@ from fasim.kernels.micro.correlate import (
     interleave_words,
 )
 from fasim.kernels.micro.kinds import VNNI
-from fasim.kernels.micro.target import TARGET
+from fasim.scalar.target import TARGET
 
 _OPTIONS: Any = {"error_model": "numpy", "nogil": True}
 _UINT8, _INT8, _INT16 = np.empty(0, np.uint8), np.empty(0, np.int8), np.empty(0, np.int16)

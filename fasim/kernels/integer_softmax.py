@@ -6,9 +6,7 @@ import numpy as np
 from numba import njit
 
 from fasim.kernels.compile import kernel
-
-LOG2_E = 47274  # / 2^15, as in NITI
-FAR = -(1 << 40)  # any product of two different codes with LOG2_E, moved left, is already too far apart to count
+from fasim.scalar.constants import FAR, LOG2_E
 
 
 @njit(inline="always", cache=True)

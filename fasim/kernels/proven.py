@@ -21,7 +21,7 @@ from fasim.kernels.micro.advance import LANES, NARROW_ROWS, SHAPES, single, tile
 from fasim.kernels.micro.arrays import address, keep
 from fasim.kernels.micro.interleave import interleaver
 from fasim.kernels.micro.turn import turn
-from fasim.kernels.registers import ASCENDING
+from fasim.scalar.constants import ASCENDING
 from fasim.scalar.rounding import JAM
 
 # pairs of terms in a block. 128 x 784 x 500 of 8 random bits in 20: 8 pairs take 1.1, 32 take 2.8 times as long

@@ -6,9 +6,9 @@ import numpy as np
 from numba import njit
 
 from fasim.kernels.compile import kernel
+from fasim.scalar.constants import LANES, TREE
 from fasim.scalar.rounding import JAM, NUMERIC_STD, RND, SAT, SAT_SYM, TRN, WRAP, overflow, shift_round
 
-ASCENDING, LANES, TREE = 0, 1, 2
 _BLOCK = 32
 
 

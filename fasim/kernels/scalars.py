@@ -6,9 +6,7 @@ import numpy as np
 from numba import njit
 
 from fasim.kernels.compile import kernel
-
-# floor(sqrt(2) 2^63): its leading bits are those of the root of every odd power of two
-ROOT_OF_TWO = np.uint64(13043817825332782212)
+from fasim.scalar.constants import ROOT_OF_TWO
 
 
 @njit(inline="always", cache=True)

@@ -8,7 +8,7 @@ import fasim_cuda as kernels
 import numpy as np
 import pytest
 
-from fasim.kernels.registers import ASCENDING, LANES, TREE
+from fasim.scalar.constants import ASCENDING, LANES, TREE
 from fasim.scalar.rounding import OVERFLOWS, ROUNDINGS
 from tests.cuda_runs import check
 from tests.fixed_statements import WRAPPING, brought, rounded

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fasim import kernels
-from fasim.kernels.registers import ASCENDING, LANES, TREE
+from fasim.scalar.constants import ASCENDING, LANES, TREE
 from fasim.scalar.rounding import OVERFLOWS, ROUNDINGS
 from tests.kernel_checks import GUARD, check, guarded, inside, names_of, new
 

@@ -22,7 +22,7 @@ from numba.core.errors import TypingError
 from fasim.kernels import compile as compiling
 from fasim.kernels import micro
 from fasim.kernels.micro import tiles
-from fasim.kernels.micro.target import ask
+from fasim.scalar.target import ask
 from tests.kernel_checks import check, inside, new
 
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ import pytest
 
 from fasim import kernels
 from fasim.kernels import micro, proven
-from fasim.kernels.registers import ASCENDING
+from fasim.scalar.constants import ASCENDING
 from fasim.scalar.rounding import OVERFLOWS
 
 MODES = tuple(OVERFLOWS)

@@ -149,6 +149,15 @@ def test_only_the_cuda_backend_imports_a_cuda_target():
     assert users <= {CUDA_USER}
 
 
+def test_kernels_of_the_gpu_share_the_lowest_layer():
+    """What both targets inline stands in fasim.scalar; besides, the simulator's functions are cached beside the CPU's."""
+    shared = (*(f"fasim.{part}." for part in LAYERS[0]), "fasim.kernels.compile.")
+    for path in sorted((ROOT / "cuda" / "fasim_cuda").glob("*.py")):
+        names = [f"{name}." for name in imported(path.read_text(encoding="utf-8"), "fasim_cuda")]
+        beside = [name for name in names if name.startswith("fasim.") and not name.startswith(shared)]
+        assert beside == [], path.name
+
+
 @pytest.mark.parametrize(
     ("part", "package", "source", "found"),
     [

@@ -15,8 +15,8 @@ from fasim.kernels.micro.gemm import gemm_nt_float32, gemm_nt_int8, gemm_nt_int1
 from fasim.kernels.micro.outer import gemm_nn_float32, gemm_tn_float32, sgd_tn_float32
 from fasim.kernels.micro.outer_integer import outer_sums
 from fasim.kernels.micro.rows import sgd_nt_float32
-from fasim.kernels.micro.target import FUSED, TARGET
 from fasim.kernels.micro.wide import gemm_nt_int16_wide
+from fasim.scalar.target import FUSED, TARGET
 
 __all__ = [
     "FUSED",

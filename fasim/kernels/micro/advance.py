@@ -21,9 +21,9 @@ from numba.extending import intrinsic
 
 from fasim.kernels.micro import vectors as v
 from fasim.kernels.micro.kinds import INT16, WIDE
-from fasim.kernels.micro.target import TARGET
 from fasim.kernels.micro.windows import Loop
 from fasim.scalar.rounding import NUMERIC_STD, SAT, SAT_SYM, SAT_ZERO, WRAP
+from fasim.scalar.target import TARGET
 
 LANES = INT16.sums.count
 _SUMS = INT16.sums

@@ -7,8 +7,8 @@ import numpy as np
 from fasim.kernels.compile import kernel
 from fasim.kernels.micro import turned
 from fasim.kernels.micro.arrays import address, lies_in_rows
-from fasim.kernels.micro.fused import fused
-from fasim.kernels.micro.target import TARGET
+from fasim.scalar.fused import fused
+from fasim.scalar.target import TARGET
 
 WORTHWHILE = 32
 """Samples from which on it is the faster one."""

@@ -25,8 +25,8 @@ from fasim.kernels.micro import vectors as v
 from fasim.kernels.micro.broadcast import STORED, Epilogue, Given, Row, load_row, store_row
 from fasim.kernels.micro.interleave import interleaver
 from fasim.kernels.micro.kinds import FLOAT32, INT16, UINT8, WIDE
-from fasim.kernels.micro.target import TARGET
 from fasim.kernels.micro.windows import PLACE_BYTES, windows_tile
+from fasim.scalar.target import TARGET
 
 # As many sums as the registers hold; 8 to 14 rows are equally fast, and 9 divides the windows of 3 x 3
 ROWS = 9 if WIDE else 6

@@ -14,7 +14,7 @@ from fasim.kernels.compile import kernel
 from fasim.kernels.micro import portable, tiles, turned
 from fasim.kernels.micro.arrays import address, keep, lies_in_rows
 from fasim.kernels.micro.kinds import INT16, VNNI
-from fasim.kernels.micro.target import TARGET
+from fasim.scalar.target import TARGET
 
 _PORTABLE = TARGET == "portable"
 _SHORTEST = tiles.SHORTEST

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fasim.kernels.micro import vectors as v
 from fasim.kernels.micro.dot import Kind
-from fasim.kernels.micro.target import TARGET
+from fasim.scalar.target import TARGET
 
 WIDE = TARGET.startswith("avx512")
 VNNI = TARGET == "avx512vnni"

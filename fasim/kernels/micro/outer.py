@@ -14,8 +14,8 @@ from numba import njit
 from fasim.kernels.compile import kernel
 from fasim.kernels.micro import one_row, panels, portable
 from fasim.kernels.micro.arrays import address, lies_in_rows
-from fasim.kernels.micro.target import TARGET
 from fasim.kernels.optimize import factors, sgd
+from fasim.scalar.target import TARGET
 
 _PORTABLE = TARGET == "portable"
 _panels, _descent = panels.panels_float32, panels.panels_descent

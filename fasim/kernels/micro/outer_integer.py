@@ -14,7 +14,7 @@ from fasim.kernels.micro import vectors as v
 from fasim.kernels.micro.arrays import start
 from fasim.kernels.micro.broadcast import Epilogue, Given, Row, broadcast_tile, store
 from fasim.kernels.micro.kinds import INT8, INT16, VNNI, WIDE
-from fasim.kernels.micro.target import TARGET
+from fasim.scalar.target import TARGET
 
 PORTABLE = TARGET == "portable"
 GROUP = 4 if VNNI else 2

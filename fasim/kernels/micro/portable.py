@@ -7,7 +7,7 @@ from numba import njit
 
 from fasim.kernels.compile import kernel
 from fasim.kernels.micro.blocks import BLOCK_BYTES, LANES, block_length
-from fasim.kernels.micro.fused import fused
+from fasim.scalar.fused import fused
 
 
 @njit(inline="always", cache=True)

@@ -19,8 +19,8 @@ from fasim.kernels.micro.arrays import address, lies_in_rows
 from fasim.kernels.micro.blocks import BLOCK_BYTES, LANES, block_length
 from fasim.kernels.micro.dot import Tile
 from fasim.kernels.micro.kinds import FLOAT32, WIDE
-from fasim.kernels.micro.target import TARGET
 from fasim.kernels.optimize import sgd
+from fasim.scalar.target import TARGET
 
 _PORTABLE = TARGET == "portable"
 _add_outer, _multiply = portable.add_outer_float32, portable.gemm_float32

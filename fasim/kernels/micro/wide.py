@@ -15,7 +15,7 @@ from fasim.kernels.micro.blocks import BLOCK_BYTES, block_length
 from fasim.kernels.micro.dot_wide import wide_tile
 from fasim.kernels.micro.gemm import check, lengthen, worthwhile
 from fasim.kernels.micro.kinds import INT16, WIDE
-from fasim.kernels.micro.target import TARGET
+from fasim.scalar.target import TARGET
 
 _PORTABLE = TARGET == "portable"
 _SHORTEST = tiles.SHORTEST

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from fasim.kernels.micro.fused import fused, scaled_by_power
+from fasim.scalar.fused import fused, scaled_by_power
 
 F = np.float32
 ONE, ZERO = F(1), F(0)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 
-from fasim.kernels.micro import vectors as v
-from fasim.kernels.micro.target import FUSED
+from fasim.scalar.target import FUSED
+
+_I32 = ir.IntType(32)
 
 
 @intrinsic
@@ -14,10 +16,8 @@ def fused(_context, total, x, y):
     """Return ``total + x y`` of float32, rounded once where the CPU can, else twice."""
 
     def codegen(_context, builder, _signature, arguments):
-        if FUSED:
-            x, y, total = (arguments[i] for i in (1, 2, 0))
-            return v.call(builder, "llvm.fma.f32", v.F32, [x, y, total])
-        return builder.fadd(arguments[0], builder.fmul(arguments[1], arguments[2]))
+        total, x, y = arguments
+        return builder.fma(x, y, total) if FUSED else builder.fadd(total, builder.fmul(x, y))
 
     return types.float32(types.float32, types.float32, types.float32), codegen
 
@@ -27,8 +27,8 @@ def scaled_by_power(_context, number, power):
     """Return ``number * 2^n``, n = -126 .. 127 in the last bits of a float32: those of ``1.5 * 2^23 + n``."""
 
     def codegen(_context, builder, _signature, arguments):
-        bits = builder.shl(builder.bitcast(arguments[1], v.I32), v.I32(23))
-        scale = builder.add(bits, v.I32(127 << 23))
-        return builder.fmul(arguments[0], builder.bitcast(scale, v.F32))
+        bits = builder.shl(builder.bitcast(arguments[1], _I32), _I32(23))
+        scale = builder.add(bits, _I32(127 << 23))
+        return builder.fmul(arguments[0], builder.bitcast(scale, ir.FloatType()))
 
     return types.float32(types.float32, types.float32), codegen
