@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import platform
-import re
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,10 +12,9 @@ from numba import njit
 from fasim import kernels
 from fasim.kernels import micro
 from fasim.kernels.micro import correlate
+from tests.assembly import X86, assert_in_registers, counting, loops, machine_code, on_path
 from tests.kernel_checks import check, new
 
-ROOT = Path(__file__).parents[2]
-X86 = platform.machine() in ("x86_64", "AMD64")
 # N, H, W, C, J, side, stride, padding
 SHAPES = (
     (2, 9, 8, 3, 5, 3, 1, 1),
@@ -94,37 +87,19 @@ def digests() -> list[str]:
     return hashes
 
 
-SCRIPT = """
-import sys
-sys.path[:0] = [sys.argv[1]]
-from tests.unit.test_kernels_conv_paths import digests
-from fasim.kernels import micro
-print(micro.TARGET, micro.FUSED, *digests())
-"""
-
-
-@pytest.mark.skipif(not X86, reason="the targets are those of x86")
+@X86
 @pytest.mark.parametrize(
     ("cpu", "features", "target", "fused"),
     [
-        ("haswell", "", "avx2", "True"),
-        ("skylake-avx512", "", "avx512", "True"),
-        ("generic", "", "portable", "False"),
-        ("generic", "+fma", "portable", "True"),
+        ("haswell", "", "avx2", True),
+        ("skylake-avx512", "", "avx512", True),
+        ("generic", "", "portable", False),
+        ("generic", "+fma", "portable", True),
     ],
 )
-def test_same_bits_on_every_path(cpu: str, features: str, target: str, fused: str) -> None:
-    order = ("portable", "avx2", "avx512", "avx512vnni")
-    needed = "avx2" if fused == "True" and target == "portable" else target
-    if order.index(micro.TARGET) < order.index(needed):
-        pytest.skip(f"this CPU ({micro.TARGET}) cannot run {target}")
-    environment = os.environ | {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features}
-    command = [sys.executable, "-W", "error", "-c", SCRIPT, str(ROOT)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    ran, was_fused, *hashes = done.stdout.split()
-    assert (ran, was_fused) == (target, fused)
-    first = 0 if fused == str(micro.FUSED) else 1  # float32 needs the same rounding of products
+def test_same_bits_on_every_path(cpu: str, features: str, target: str, fused: bool) -> None:
+    hashes = on_path(digests, cpu, target, features, fused=fused)
+    first = 0 if fused == micro.FUSED else 1  # float32 needs the same rounding of products
     assert hashes[first:] == digests()[first:]
 
 
@@ -161,12 +136,4 @@ def test_assembly(form: str, kind: str) -> None:
         function(image, table, 1, 4, 1, 1, packed, np.zeros(2, number), number(1), table, np.zeros(4, number))
     else:
         function(image, table, 4, 4, np.zeros((1, 1, 2, 1), number), True, np.zeros((1, 2), number))
-    (assembly,) = function.inspect_asm().values()
-    register = "%ymm" if micro.TARGET == "avx2" else "%zmm"
-    blocks = dict(re.findall(r"^(\.LBB\d+_\d+):\n((?:\t.*\n)+)", assembly, re.MULTILINE))
-    loops = [text for label, text in blocks.items() if re.search(rf"\tj\w+\t{re.escape(label)}$", text, re.MULTILINE)]
-    sums = 2 * correlate.ROWS
-    inner = [text for text in loops if len(re.findall(rf"{instruction}.*{register}", text)) == sums]
-    assert inner
-    for text in inner:
-        assert not re.search(rf"{register}.*\(%rsp\)|\(%rsp\).*{register}", text)
+    assert_in_registers(counting(loops(machine_code(function)), instruction, 2 * correlate.ROWS))

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import platform
-import subprocess
-import sys
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,10 +13,10 @@ from fasim import kernels
 from fasim.kernels import micro
 from fasim.kernels.micro.outer_integer import GROUP
 from fasim.scalar.rounding import OVERFLOWS, ROUNDINGS
+from tests.assembly import INTEGER_PATHS, X86, on_path
 from tests.fixed_statements import brought, rounded
 from tests.kernel_checks import check, new
 
-ROOT = Path(__file__).parents[2]
 SHAPES = tuple(product((1, 3, 4, 5, 9), (1, 5, 6, 7, 13), (1, 15, 16, 33, 48, 64, 65, 97)))
 BYTES = ((np.int8, np.uint8), (np.int8, np.int8))
 
@@ -213,14 +208,6 @@ def test_update_weights_draws_what_the_whole_draws() -> None:
 
 # --- targets ------------------------------------------------------------------------------------
 
-SCRIPT = """
-import sys
-sys.path[:0] = [sys.argv[1]]
-from tests.unit.test_kernels_factors import digest
-from fasim.kernels import micro
-print(micro.TARGET, digest())
-"""
-
 
 def digest() -> str:
     """Return a hash of sums that are compared with NumPy's."""
@@ -234,14 +221,7 @@ def digest() -> str:
     return found.hexdigest()
 
 
-@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the targets are those of x86")
-@pytest.mark.parametrize(("cpu", "target"), [("haswell", "avx2"), ("skylake-avx512", "avx512"), ("nehalem", "portable")])
+@X86
+@pytest.mark.parametrize(("cpu", "target"), INTEGER_PATHS)
 def test_same_bits_on_every_path(cpu: str, target: str) -> None:
-    order = ("portable", "avx2", "avx512", "avx512vnni")
-    if order.index(micro.TARGET) < order.index(target):
-        pytest.skip(f"this CPU ({micro.TARGET}) cannot run {target}")
-    environment = os.environ | {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": ""}
-    command = [sys.executable, "-W", "error", "-c", SCRIPT, str(ROOT)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [target, digest()]
+    assert on_path(digest, cpu, target) == [digest()]

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import platform
-import re
 import shutil
-import subprocess
-import sys
 from itertools import product
 from math import ceil
 from pathlib import Path
@@ -23,9 +18,20 @@ from fasim.kernels import compile as compiling
 from fasim.kernels import micro
 from fasim.kernels.micro import tiles
 from fasim.scalar.target import ask
+from tests.assembly import (
+    LINUX,
+    ROOT,
+    X86,
+    assert_in_registers,
+    assert_unharmed,
+    at_an_edge,
+    counting,
+    loops,
+    machine_code,
+    on_path,
+)
 from tests.kernel_checks import check, inside, new
 
-ROOT = Path(__file__).parents[2]
 SIZES = range(1, 10)
 TERMS = (0, 1, 2, 3, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 200, 784)
 BLOCKS = (511, 512, 513, 528, 1024, 1025, 1100, 2047, 2049, 4100)
@@ -36,7 +42,6 @@ TYPES: dict[str, tuple[Any, Any, Any, int]] = {
     "gemm_nt_int8": (np.int8, np.int8, np.int32, 128),
     "gemm_nt_uint8": (np.uint8, np.int8, np.int32, 255),
 }
-X86 = platform.machine() in ("x86_64", "AMD64")
 # instruction of each inner loop, by target
 INSTRUCTIONS = {
     "cover_float32": {name: "vfmadd231ps" for name in ("avx512vnni", "avx512", "avx2")},
@@ -252,63 +257,24 @@ def test_assembly(name: str) -> None:
     # A cached function cannot be inspected: compiled anew
     function = njit(error_model="numpy")(getattr(tiles, name).py_func)
     function.compile((int64,) * 9)
-    (assembly,) = function.inspect_asm().values()
-    register = "%ymm" if micro.TARGET == "avx2" else "%zmm"
-    blocks = dict(re.findall(r"^(\.LBB\d+_\d+):\n((?:\t.*\n)+)", assembly, re.MULTILINE))
-    loops = [text for label, text in blocks.items() if re.search(rf"\tj\w+\t{re.escape(label)}$", text, re.MULTILINE)]
     sums = {"cover_float32": 12}.get(name, 6) if micro.TARGET == "avx2" else 16
-    inner = [text for text in loops if len(re.findall(rf"{instruction}.*{register}", text)) == sums]
-    assert inner
-    for text in inner:
-        assert not re.search(rf"{register}.*\(%rsp\)|\(%rsp\).*{register}", text)
+    assert_in_registers(counting(loops(machine_code(function)), instruction, sums))
 
 
-EDGES = """
-import ctypes, mmap, sys
-sys.path[:0] = [sys.argv[1]]
-import numpy as np
-from fasim.kernels import micro
-from tests.unit.test_kernels_micro import TYPES, assert_product, drawn
-
-libc, page = ctypes.CDLL(None, use_errno=True), mmap.PAGESIZE
-kept = []
-
-def at_an_edge(matrix, front):
-    memory = mmap.mmap(-1, 4 * page)
-    kept.append(memory)
-    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    for first in (0, 3):
-        assert libc.mprotect(ctypes.c_void_p(start + first * page), page, 0) == 0
-    offset = page if front else 3 * page - matrix.nbytes
-    moved = np.frombuffer(memory, matrix.dtype, matrix.size, offset).reshape(matrix.shape)
-    moved[...] = matrix
-    return moved
-
-for name in TYPES:
-    for rows, columns, terms in ((1, 1, 1), (1, 3, 17), (2, 5, 33), (3, 3, 64), (5, 6, 31), (4, 9, 100), (7, 1, 129)):
-        a, b = drawn(name, rows, columns, terms)
-        for front in (True, False):
-            given = [at_an_edge(m, front) for m in (a, b, np.empty((rows, columns), TYPES[name][2]))]
-            getattr(micro, name)(*given)
-            assert_product(name, a, b, given[2])
-print("unharmed")
-"""
+def edges() -> None:
+    kept: list[Any] = []
+    shapes = ((1, 1, 1), (1, 3, 17), (2, 5, 33), (3, 3, 64), (5, 6, 31), (4, 9, 100), (7, 1, 129))
+    for name, shape, front in product(TYPES, shapes, (True, False)):
+        a, b = drawn(name, *shape)
+        given = [at_an_edge(matrix, front, kept) for matrix in (a, b, np.empty(shape[:2], TYPES[name][2]))]
+        getattr(micro, name)(*given)
+        assert_product(name, a, b, given[2])
 
 
-@pytest.mark.skipif(platform.system() != "Linux", reason="protects pages as Linux does")
+@LINUX
 def test_nothing_beyond_a_page_is_touched() -> None:
     """Arrays end, or begin, where memory does: a vector too many is the end of that process."""
-    done = subprocess.run([sys.executable, "-c", EDGES, str(ROOT)], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "unharmed\n"), done.stderr
-
-
-SCRIPT = """
-import sys
-sys.path[:0] = [sys.argv[1]]
-from tests.unit.test_kernels_micro import digests
-from fasim.kernels import micro
-print(micro.TARGET, micro.FUSED, *digests())
-"""
+    assert_unharmed(edges)
 
 
 def digests() -> list[str]:
@@ -326,32 +292,23 @@ def digests() -> list[str]:
     return hashes
 
 
-@pytest.mark.skipif(not X86, reason="the targets are those of x86")
+@X86
 @pytest.mark.parametrize(
     ("cpu", "features", "target", "fused"),
     [
-        ("haswell", "", "avx2", "True"),
-        ("skylake-avx512", "", "avx512", "True"),
-        ("generic", "", "portable", "False"),
-        ("generic", "+fma", "portable", "True"),
+        ("haswell", "", "avx2", True),
+        ("skylake-avx512", "", "avx512", True),
+        ("generic", "", "portable", False),
+        ("generic", "+fma", "portable", True),
     ],
 )
-def test_same_bits_on_every_path(cpu: str, features: str, target: str, fused: str) -> None:
-    order = ("portable", "avx2", "avx512", "avx512vnni")
-    needed = "avx2" if fused == "True" and target == "portable" else target
-    if order.index(micro.TARGET) < order.index(needed):
-        pytest.skip(f"this CPU ({micro.TARGET}) cannot run {target}")
-    environment = os.environ | {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features}
-    command = [sys.executable, "-W", "error", "-c", SCRIPT, str(ROOT)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    ran, was_fused, *hashes = done.stdout.split()
-    assert (ran, was_fused) == (target, fused)
-    first = 0 if fused == str(micro.FUSED) else 1  # float32 needs the same rounding of products
+def test_same_bits_on_every_path(cpu: str, features: str, target: str, fused: bool) -> None:
+    hashes = on_path(digests, cpu, target, features, fused=fused)
+    first = 0 if fused == micro.FUSED else 1  # float32 needs the same rounding of products
     assert hashes[first:] == digests()[first:]
 
 
-@pytest.mark.skipif(not X86, reason="the targets are those of x86")
+@X86
 @pytest.mark.parametrize(
     ("cpu", "features", "target", "fused"),
     [

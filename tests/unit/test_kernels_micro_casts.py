@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import platform
-import subprocess
-import sys
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numba import njit
 
-from fasim.kernels import micro
 from fasim.kernels.micro.casts import TAKEN, cast_bits, cast_vectors, quick, update_bits, update_vectors
 from fasim.scalar.rounding import OVERFLOWS, ROUNDINGS
+from tests.assembly import INTEGER_PATHS, X86, on_path
 from tests.fixed_statements import brought, rounded
 
-ROOT = Path(__file__).parents[2]
 QUICK = tuple(product(("TRN", "RND", "RND_CONV"), ("SAT", "SAT_SYM", "WRAP")))
 SIZE = 3 * TAKEN + 5
 CASTS = ((np.int32, np.int8), (np.int16, np.int8), (np.int64, np.int16), (np.uint8, np.int16))
@@ -112,15 +106,6 @@ def test_what_no_vector_serves() -> None:
     assert cast(raw[:32], 1, -128, 127, trn, sat, out[::2]) == -1
 
 
-SCRIPT = """
-import sys
-sys.path[:0] = [sys.argv[1]]
-from tests.unit.test_kernels_micro_casts import digest
-from fasim.kernels import micro
-print(micro.TARGET, digest())
-"""
-
-
 def digest() -> str:
     """Return a hash of casts and updates."""
     found = hashlib.sha256()
@@ -133,14 +118,7 @@ def digest() -> str:
     return found.hexdigest()
 
 
-@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the targets are those of x86")
-@pytest.mark.parametrize(("cpu", "target"), [("haswell", "avx2"), ("nehalem", "portable")])
+@X86
+@pytest.mark.parametrize(("cpu", "target"), INTEGER_PATHS[::2])
 def test_same_bits_on_every_path(cpu: str, target: str) -> None:
-    order = ("portable", "avx2", "avx512", "avx512vnni")
-    if order.index(micro.TARGET) < order.index(target):
-        pytest.skip(f"this CPU ({micro.TARGET}) cannot run {target}")
-    environment = os.environ | {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": ""}
-    command = [sys.executable, "-W", "error", "-c", SCRIPT, str(ROOT)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [target, digest()]
+    assert on_path(digest, cpu, target) == [digest()]

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import platform
-import subprocess
-import sys
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fasim.kernels import micro
+from tests.assembly import INTEGER_PATHS, X86, on_path
 from tests.kernel_checks import check, new
 
-ROOT = Path(__file__).parents[2]
 TERMS = (0, 1, 2, 15, 16, 17, 31, 32, 33, 64, 65, 200, 784)
 BLOCKS = (1023, 1024, 1025, 1040, 2049, 4100)
 LOW, HIGH = -(2**15), 2**15 - 1
@@ -80,15 +75,6 @@ def test_refusals() -> None:
         micro.gemm_nt_int16_wide(a, np.zeros((4, 5), np.int16).T, True, out)
 
 
-SCRIPT = """
-import sys
-sys.path[:0] = [sys.argv[1]]
-from tests.unit.test_kernels_micro_wide import digest
-from fasim.kernels import micro
-print(micro.TARGET, digest())
-"""
-
-
 def digest() -> str:
     """Return a hash of results that are compared with NumPy's."""
     found = hashlib.sha256()
@@ -101,14 +87,7 @@ def digest() -> str:
     return found.hexdigest()
 
 
-@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the targets are those of x86")
-@pytest.mark.parametrize(("cpu", "target"), [("haswell", "avx2"), ("skylake-avx512", "avx512"), ("nehalem", "portable")])
+@X86
+@pytest.mark.parametrize(("cpu", "target"), INTEGER_PATHS)
 def test_same_bits_on_every_path(cpu: str, target: str) -> None:
-    order = ("portable", "avx2", "avx512", "avx512vnni")
-    if order.index(micro.TARGET) < order.index(target):
-        pytest.skip(f"this CPU ({micro.TARGET}) cannot run {target}")
-    environment = os.environ | {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": ""}
-    command = [sys.executable, "-W", "error", "-c", SCRIPT, str(ROOT)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [target, digest()]
+    assert on_path(digest, cpu, target) == [digest()]

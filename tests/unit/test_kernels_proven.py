@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from fasim import kernels
-from fasim.kernels import micro, proven
+from fasim.kernels import proven
 from fasim.scalar.constants import ASCENDING
 from fasim.scalar.rounding import OVERFLOWS
+from tests.assembly import INTEGER_PATHS, X86, on_path
+from tests.unit import test_kernels_sparse
 
 MODES = tuple(OVERFLOWS)
-ROOT = Path(__file__).parents[2]
 
 
 def limits(bits: int, mode: str) -> tuple[int, int]:
@@ -174,30 +170,16 @@ def test_other_types(dtype: Any) -> None:  # noqa: ANN401
     assert counted == events > 0
 
 
-SCRIPT = """
-import sys
-sys.path.insert(0, sys.argv[1])
-import numpy as np
-from fasim.kernels import micro
-from tests.unit import test_kernels_proven, test_kernels_sparse
-for mode in ("SAT", "WRAP"):
-    test_kernels_proven.test_sums_are_additions_one_by_one("project_accumulate", mode)
-for wide in (np.int32, np.int64):
-    test_kernels_proven.test_full_scale_of_every_type(wide)
-    test_kernels_proven.test_a_peak_inside_of_a_block(1, -1, wide)
-    test_kernels_sparse.test_a_few_rows_and_many_have_the_same_bits(37, 9, wide)
-print(micro.TARGET)
-"""
+def sums() -> None:
+    for mode in ("SAT", "WRAP"):
+        test_sums_are_additions_one_by_one("project_accumulate", mode)
+    for wide in (np.int32, np.int64):
+        test_full_scale_of_every_type(wide)
+        test_a_peak_inside_of_a_block(1, -1, wide)
+        test_kernels_sparse.test_a_few_rows_and_many_have_the_same_bits(37, 9, wide)
 
 
-@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the targets are those of x86")
-@pytest.mark.parametrize(("cpu", "target"), [("haswell", "avx2"), ("skylake-avx512", "avx512"), ("nehalem", "portable")])
+@X86
+@pytest.mark.parametrize(("cpu", "target"), INTEGER_PATHS)
 def test_the_same_on_every_path(cpu: str, target: str) -> None:
-    order = ("portable", "avx2", "avx512", "avx512vnni")
-    if order.index(micro.TARGET) < order.index(target):
-        pytest.skip(f"this CPU ({micro.TARGET}) cannot run {target}")
-    environment = os.environ | {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": ""}
-    command = [sys.executable, "-W", "error", "-c", SCRIPT, str(ROOT)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [target]
+    assert on_path(sums, cpu, target) == []

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import platform
-import subprocess
-import sys
 from itertools import pairwise, product
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fasim.kernels import micro
 from fasim.kernels.micro.panels import ROWS
+from tests.assembly import X86, on_path
 from tests.kernel_checks import check, new
 
-ROOT = Path(__file__).parents[2]
 SAMPLES = (1, 2, 15, 16, 17, 40, 63, 64, 65, 130)
 UNITS = (1, 3, 16, 17, 26)
 TERMS = (0, 1, 15, 16, 33, 129)
 NONE = np.zeros(0, np.float32)
-X86 = platform.machine() in ("x86_64", "AMD64")
 
 
 def drawn(samples: int, units: int, terms: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -85,15 +79,6 @@ def test_refusals() -> None:
         kernel(np.zeros((3, 8), np.float32)[:, ::2], b, bias, out)
 
 
-SCRIPT = """
-import sys
-sys.path[:0] = [sys.argv[1]]
-from tests.unit.test_micro_ascending import digest
-from fasim.kernels import micro
-print(micro.TARGET, micro.FUSED, digest())
-"""
-
-
 def digest() -> str:
     """Return a hash of results for all sizes that meet a remainder."""
     found = hashlib.sha256()
@@ -102,14 +87,7 @@ def digest() -> str:
     return found.hexdigest()
 
 
-@pytest.mark.skipif(not X86, reason="the targets are those of x86")
+@X86
 @pytest.mark.parametrize(("cpu", "features", "target"), [("haswell", "", "avx2"), ("generic", "+fma", "portable")])
 def test_same_bits_on_every_path(cpu: str, features: str, target: str) -> None:
-    order = ("portable", "avx2", "avx512", "avx512vnni")
-    if not micro.FUSED or order.index(micro.TARGET) < order.index(target):
-        pytest.skip(f"this CPU ({micro.TARGET}) cannot run {target}")
-    environment = os.environ | {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features}
-    command = [sys.executable, "-W", "error", "-c", SCRIPT, str(ROOT)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [target, "True", digest()]
+    assert on_path(digest, cpu, target, features, fused=True) == [digest()]

@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import platform
-import re
-import subprocess
-import sys
 from collections.abc import Callable
 from itertools import pairwise, product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,14 +15,24 @@ from numba.core.errors import TypingError
 from fasim.kernels import micro
 from fasim.kernels.micro import panels
 from fasim.kernels.optimize import sgd
+from tests.assembly import (
+    LINUX,
+    PATHS,
+    X86,
+    assert_in_registers,
+    assert_unharmed,
+    at_an_edge,
+    blocks,
+    counting,
+    machine_code,
+    on_path,
+)
 from tests.kernel_checks import check, inside, new
 
-ROOT = Path(__file__).parents[2]
 ROWS = (1, 2, 5, 6, 7, 13, 25)
 COLUMNS = (1, 7, 15, 16, 17, 31, 33, 48, 50, 63, 64, 65, 130, 257)
 TERMS = (0, 1, 2, 4, 5, 20, 128, 129, 300)
 DECAYS = [(0.0, 0), (0.01, 0), (0.01, 1), (0.01, 2)]
-X86 = platform.machine() in ("x86_64", "AMD64")
 
 
 def drawn(terms: int, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
@@ -170,66 +174,29 @@ def test_assembly(name: str) -> None:
         pytest.skip("no register tiles for the target portable")
     function = njit(error_model="numpy")(getattr(panels, name).py_func)
     function.compile((int64,) * 10 + (float32,) * (3 if name == "panels_descent" else 0))
-    (assembly,) = function.inspect_asm().values()
-    register, sums = ("%ymm", 12) if micro.TARGET == "avx2" else ("%zmm", 24)
-    blocks = dict(re.findall(r"^(\.LBB\d+_\d+):\n((?:\t.*\n)+)", assembly, re.MULTILINE))
-    inner = [text for text in blocks.values() if len(re.findall(rf"vfmadd231ps.*{register}", text)) == sums]
-    assert inner
-    for text in inner:
-        assert not re.search(rf"{register}.*\(%rsp\)|\(%rsp\).*{register}", text)
+    sums = 12 if micro.TARGET == "avx2" else 24
+    assert_in_registers(counting(blocks(machine_code(function)).values(), "vfmadd231ps", sums))
 
 
-EDGES = """
-import ctypes, mmap, sys
-sys.path[:0] = [sys.argv[1]]
-import numpy as np
-from fasim.kernels import micro
-from tests.unit.test_micro_outer import assert_stated, drawn
-
-libc, page = ctypes.CDLL(None, use_errno=True), mmap.PAGESIZE
-kept = []
-
-def at_an_edge(matrix, front):
-    memory = mmap.mmap(-1, 6 * page)
-    kept.append(memory)
-    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    for first in (0, 5):
-        assert libc.mprotect(ctypes.c_void_p(start + first * page), page, 0) == 0
-    offset = page if front else 5 * page - matrix.nbytes
-    moved = np.frombuffer(memory, matrix.dtype, matrix.size, offset).reshape(matrix.shape)
-    moved[...] = matrix
-    return moved
-
-for terms, rows, columns in ((1, 1, 1), (3, 1, 260), (5, 7, 17), (9, 6, 64), (2, 13, 50), (5, 30, 70)):
-    a, b = drawn(terms, rows, columns)
-    for front in (True, False):
-        left, turned, right, out = (
-            at_an_edge(m, front) for m in (a, np.ascontiguousarray(a.T), b, np.empty((rows, columns), np.float32))
-        )
-        for kernel, first in ((micro.gemm_tn_float32, left), (micro.gemm_nn_float32, turned)):
-            kernel(first, right, out)
+def edges() -> None:
+    kept: list[Any] = []
+    for terms, rows, columns in ((1, 1, 1), (3, 1, 260), (5, 7, 17), (9, 6, 64), (2, 13, 50), (5, 30, 70)):
+        a, b = drawn(terms, rows, columns)
+        for front in (True, False):
+            given = (a, np.ascontiguousarray(a.T), b, np.ascontiguousarray(b.T), np.empty((rows, columns), np.float32))
+            left, turned, right, turned_right, out = (at_an_edge(matrix, front, kept) for matrix in given)
+            for kernel, first in ((micro.gemm_tn_float32, left), (micro.gemm_nn_float32, turned)):
+                kernel(first, right, out)
+                assert_stated(out, a, b)
+            micro.sgd_tn_float32(left, right, out, np.array([0.1]), np.float32(0), 0)
+            micro.gemm_nt_ascending_float32(turned, turned_right, out[0, :0], out)
             assert_stated(out, a, b)
-        micro.sgd_tn_float32(left, right, out, np.array([0.1]), np.float32(0), 0)
-        micro.gemm_nt_ascending_float32(turned, at_an_edge(np.ascontiguousarray(b.T), front), out[0, :0], out)
-        assert_stated(out, a, b)
-print("unharmed")
-"""
 
 
-@pytest.mark.skipif(platform.system() != "Linux", reason="protects pages as Linux does")
+@LINUX
 def test_nothing_beyond_a_page_is_touched() -> None:
     """Arrays end, or begin, where memory does: a row or a vector too many is the end of that process."""
-    done = subprocess.run([sys.executable, "-c", EDGES, str(ROOT)], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "unharmed\n"), done.stderr
-
-
-SCRIPT = """
-import sys
-sys.path[:0] = [sys.argv[1]]
-from tests.unit.test_micro_outer import digest
-from fasim.kernels import micro
-print(micro.TARGET, micro.FUSED, digest())
-"""
+    assert_unharmed(edges)
 
 
 def digest() -> str:
@@ -244,17 +211,7 @@ def digest() -> str:
     return found.hexdigest()
 
 
-@pytest.mark.skipif(not X86, reason="the targets are those of x86")
-@pytest.mark.parametrize(
-    ("cpu", "features", "target"),
-    [("haswell", "", "avx2"), ("skylake-avx512", "", "avx512"), ("generic", "+fma", "portable")],
-)
+@X86
+@PATHS
 def test_same_bits_on_every_path(cpu: str, features: str, target: str) -> None:
-    order = ("portable", "avx2", "avx512", "avx512vnni")
-    if not micro.FUSED or order.index(micro.TARGET) < order.index(target):
-        pytest.skip(f"this CPU ({micro.TARGET}) cannot run {target}")
-    environment = os.environ | {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features}
-    command: list[Any] = [sys.executable, "-W", "error", "-c", SCRIPT, str(ROOT)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [target, "True", digest()]
+    assert on_path(digest, cpu, target, features, fused=True) == [digest()]

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import platform
 import re
-import subprocess
-import sys
 from itertools import pairwise, product
 from math import ceil
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,13 +15,12 @@ from numba.core.errors import TypingError
 
 from fasim.kernels import micro
 from fasim.kernels.micro import rows
+from tests.assembly import LINUX, PATHS, REGISTER, X86, assert_unharmed, at_an_edge, blocks, counting, machine_code, on_path
 from tests.kernel_checks import check, inside, new
 
-ROOT = Path(__file__).parents[2]
 UNITS = (1, 2, 3, 4, 5, 7, 8, 9, 13)
 TERMS = (1, 7, 15, 16, 17, 31, 32, 33, 240, 784, 1023, 1024, 1025, 2050, 3072)
 RATE = np.array([0.03])
-X86 = platform.machine() in ("x86_64", "AMD64")
 
 
 def drawn(units: int, terms: int) -> tuple[np.ndarray, ...]:
@@ -164,62 +158,29 @@ def test_assembly() -> None:
         pytest.skip("no register tiles for the target portable")
     function = njit(error_model="numpy")(rows.cover_rows.py_func)
     function.compile((*[int64] * 5, float32, *[int64] * 4))
-    (assembly,) = function.inspect_asm().values()
-    register = "%ymm" if micro.TARGET == "avx2" else "%zmm"
-    blocks = dict(re.findall(r"^(\.LBB\d+_\d+):\n((?:\t.*\n)+)", assembly, re.MULTILINE))
-    inner = [text for text in blocks.values() if len(re.findall(rf"vsubps.*{register}", text)) == 4]
+    inner = counting(blocks(machine_code(function)).values(), "vsubps", 4)
     assert inner
     for text in inner:
-        assert len(re.findall(rf"vfmadd\d+ps.*{register}", text)) == 8
-        assert len(re.findall(rf"vmovups\t{register}\d+, .*\(", text)) == 4
-        assert not re.search(rf"{register}\d+, .*\(%rsp\)", text)
+        assert len(re.findall(rf"vfmadd\d+ps.*{REGISTER}", text)) == 8
+        assert len(re.findall(rf"vmovups\t{REGISTER}\d+, .*\(", text)) == 4
+        assert not re.search(rf"{REGISTER}\d+, .*\(%rsp\)", text)
 
 
-EDGES = """
-import ctypes, mmap, sys
-sys.path[:0] = [sys.argv[1]]
-import numpy as np
-from tests.unit.test_micro_rows import drawn, run, stated
-
-libc, page = ctypes.CDLL(None, use_errno=True), mmap.PAGESIZE
-kept = []
-
-def at_an_edge(matrix, front):
-    memory = mmap.mmap(-1, 6 * page)
-    kept.append(memory)
-    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    for first in (0, 5):
-        assert libc.mprotect(ctypes.c_void_p(start + first * page), page, 0) == 0
-    offset = page if front else 5 * page - matrix.nbytes
-    moved = np.frombuffer(memory, matrix.dtype, matrix.size, offset).reshape(matrix.shape)
-    moved[...] = matrix
-    return moved
-
-for units, terms in ((1, 1), (3, 260), (7, 17), (6, 64), (13, 50), (30, 70)):
-    arrays = drawn(units, terms)
-    expected = stated(*arrays)[0]
-    for front in (True, False):
-        moved = [at_an_edge(one, front) for one in arrays]
-        run(*moved)
-        assert moved[2].tobytes() == expected.tobytes()
-print("unharmed")
-"""
+def edges() -> None:
+    kept: list[Any] = []
+    for units, terms in ((1, 1), (3, 260), (7, 17), (6, 64), (13, 50), (30, 70)):
+        arrays = drawn(units, terms)
+        expected = stated(*arrays)[0]
+        for front in (True, False):
+            moved = [at_an_edge(one, front, kept) for one in arrays]
+            run(*moved)
+            assert moved[2].tobytes() == expected.tobytes()
 
 
-@pytest.mark.skipif(platform.system() != "Linux", reason="protects pages as Linux does")
+@LINUX
 def test_nothing_beyond_a_page_is_touched() -> None:
     """Arrays end, or begin, where memory does: a row or a vector too many is the end of that process."""
-    done = subprocess.run([sys.executable, "-c", EDGES, str(ROOT)], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "unharmed\n"), done.stderr
-
-
-SCRIPT = """
-import sys
-sys.path[:0] = [sys.argv[1]]
-from tests.unit.test_micro_rows import digest
-from fasim.kernels import micro
-print(micro.TARGET, micro.FUSED, digest())
-"""
+    assert_unharmed(edges)
 
 
 def digest() -> str:
@@ -232,17 +193,7 @@ def digest() -> str:
     return found.hexdigest()
 
 
-@pytest.mark.skipif(not X86, reason="the targets are those of x86")
-@pytest.mark.parametrize(
-    ("cpu", "features", "target"),
-    [("haswell", "", "avx2"), ("skylake-avx512", "", "avx512"), ("generic", "+fma", "portable")],
-)
+@X86
+@PATHS
 def test_same_bits_on_every_path(cpu: str, features: str, target: str) -> None:
-    order = ("portable", "avx2", "avx512", "avx512vnni")
-    if not micro.FUSED or order.index(micro.TARGET) < order.index(target):
-        pytest.skip(f"this CPU ({micro.TARGET}) cannot run {target}")
-    environment = os.environ | {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features}
-    command: list[Any] = [sys.executable, "-W", "error", "-c", SCRIPT, str(ROOT)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [target, "True", digest()]
+    assert on_path(digest, cpu, target, features, fused=True) == [digest()]

@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import platform
-import re
-import subprocess
-import sys
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,10 +12,9 @@ from numba import int64, njit
 
 from fasim.kernels import micro
 from fasim.kernels.micro import turned
+from tests.assembly import INTEGER_PATHS, X86, assert_in_registers, blocks, counting, machine_code, on_path
 from tests.kernel_checks import check, new
 
-ROOT = Path(__file__).parents[2]
-X86 = platform.machine() in ("x86_64", "AMD64")
 SAMPLES = (16, 24, 36, 48, 63, 64, 65, 100)
 UNITS = (1, 3, 6, 13, 23, 24, 29, 48, 49, 60)
 TERMS = (0, 1, 2, 3, 4, 5, 7, 30, 67)
@@ -131,21 +124,9 @@ def test_assembly(name: str) -> None:
         pytest.skip(f"the target {micro.TARGET} has other tiles")
     function = njit(error_model="numpy")(getattr(turned, name).py_func)
     function.compile((int64,) * (10 if name == "turned_float32" else 9))
-    (assembly,) = function.inspect_asm().values()
-    blocks = re.split(r"^\.LBB\d+_\d+:", assembly, flags=re.MULTILINE)
-    inner = [text for text in blocks if len(re.findall(rf"{INSTRUCTIONS[name]}.*%zmm", text)) == 24]
+    inner = counting(blocks(machine_code(function)).values(), INSTRUCTIONS[name], 24)
     assert len(inner) >= 4
-    for text in inner:
-        assert not re.search(r"%zmm.*\(%rsp\)|\(%rsp\).*%zmm", text)
-
-
-SCRIPT = """
-import sys
-sys.path[:0] = [sys.argv[1]]
-from tests.unit.test_micro_turned import digest
-from fasim.kernels import micro
-print(micro.TARGET, digest())
-"""
+    assert_in_registers(inner)
 
 
 def digest() -> str:
@@ -165,14 +146,7 @@ def digest() -> str:
     return found.hexdigest()
 
 
-@pytest.mark.skipif(not X86, reason="the targets are those of x86")
-@pytest.mark.parametrize(("cpu", "target"), [("haswell", "avx2"), ("skylake-avx512", "avx512")])
+@X86
+@pytest.mark.parametrize(("cpu", "target"), INTEGER_PATHS[:2])
 def test_same_bits_on_every_path(cpu: str, target: str) -> None:
-    order = ("portable", "avx2", "avx512", "avx512vnni")
-    if order.index(micro.TARGET) < order.index(target):
-        pytest.skip(f"this CPU ({micro.TARGET}) cannot run {target}")
-    environment = os.environ | {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": ""}
-    command = [sys.executable, "-W", "error", "-c", SCRIPT, str(ROOT)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [target, digest()]
+    assert on_path(digest, cpu, target) == [digest()]
