@@ -22,6 +22,7 @@ import planted_cuda
 import planted_experiments
 import planted_fixed
 import planted_float
+import planted_kernels
 import planted_registers
 from planted import Mutant
 
@@ -29,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 WORKERS = 2
 TIMEOUT_S = 600
 CONTROL_TIMEOUT_S = 1800  # one core compiles nearly all kernels
-LISTS = (planted, planted_fixed, planted_float, planted_registers, planted_experiments, planted_cuda)
+LISTS = (planted, planted_fixed, planted_float, planted_kernels, planted_registers, planted_experiments, planted_cuda)
 MUTANTS = tuple(mutant for one in LISTS for mutant in one.MUTANTS)
 PASSED, FAILED = 0, 1  # pytest's exit codes; any other means that no test has run
 

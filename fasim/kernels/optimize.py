@@ -48,6 +48,13 @@ def _moved(w, step, shrink):
 
 
 @kernel
+def corrections(rate, step, beta1, beta2):
+    """Return ``rate / (1 - beta1^t)`` and ``1 / sqrt(1 - beta2^t)`` of Adam, t = step + 1."""
+    t = step[0] + 1
+    return np.float32(rate[0] / (1.0 - beta1**t)), np.float32(1.0 / math.sqrt(1.0 - beta2**t))
+
+
+@kernel
 def sgd(parameter, gradient, rate, decay, decay_kind):
     """Gradient descent: ``w -= rate * g``.
 
@@ -148,9 +155,7 @@ def adam(parameter, gradient, moment1, moment2, rate, step, beta1, beta2, eps, d
     decay : float32
     decay_kind : int64
     """
-    t = step[0] + 1
-    size = np.float32(rate[0] / (1.0 - beta1**t))
-    root = np.float32(1.0 / math.sqrt(1.0 - beta2**t))
+    size, root = corrections(rate, step, beta1, beta2)
     b1, b2, e = np.float32(beta1), np.float32(beta2), np.float32(eps)
     c1, c2 = np.float32(1.0 - beta1), np.float32(1.0 - beta2)
     couple, shrink = factors(rate, decay, decay_kind)

@@ -14,6 +14,7 @@ from fasim.kernels.micro.ascending import gemm_nt_ascending_float32
 from fasim.kernels.micro.gemm import gemm_nt_float32, gemm_nt_int8, gemm_nt_int16, gemm_nt_uint8
 from fasim.kernels.micro.outer import gemm_nn_float32, gemm_tn_float32, sgd_tn_float32
 from fasim.kernels.micro.outer_integer import outer_sums
+from fasim.kernels.micro.outer_optimize import adam_tn_float32, momentum_tn_float32, nesterov_tn_float32, rmsprop_tn_float32
 from fasim.kernels.micro.rows import sgd_nt_float32
 from fasim.kernels.micro.wide import gemm_nt_int16_wide
 from fasim.scalar.target import FUSED, TARGET
@@ -21,6 +22,7 @@ from fasim.scalar.target import FUSED, TARGET
 __all__ = [
     "FUSED",
     "TARGET",
+    "adam_tn_float32",
     "gemm_nn_float32",
     "gemm_nt_ascending_float32",
     "gemm_nt_float32",
@@ -29,7 +31,10 @@ __all__ = [
     "gemm_nt_int16_wide",
     "gemm_nt_uint8",
     "gemm_tn_float32",
+    "momentum_tn_float32",
+    "nesterov_tn_float32",
     "outer_sums",
+    "rmsprop_tn_float32",
     "sgd_nt_float32",
     "sgd_tn_float32",
 ]

@@ -23,7 +23,7 @@ _one_row, _portable = one_row.one_row_float32, portable.add_outer_float32
 
 
 @njit(inline="always", cache=True)
-def _check(rows, terms, b, out):
+def check_product(rows, terms, b, out):
     """Refuse what would be read or written beside the arrays; those of A where its layout allows any step."""
     if rows != out.shape[0] or b.shape[1] != out.shape[1] or terms != b.shape[0]:
         raise ValueError("product: needs shapes (K, R) or (R, K), (K, C) and (R, C)")
@@ -48,7 +48,7 @@ def gemm_tn_float32(a, b, out):
     """
     like = np.float32(0)
     to, left, right = address(out, like), address(a, like), address(b, like)
-    _check(a.shape[1], a.shape[0], b, out)
+    check_product(a.shape[1], a.shape[0], b, out)
     if _PORTABLE:
         _portable(a, True, b, out)
     else:
@@ -72,7 +72,7 @@ def gemm_nn_float32(a, b, out):
     """
     like = np.float32(0)
     to, left, right = address(out, like), address(a, like), address(b, like)
-    _check(a.shape[0], a.shape[1], b, out)
+    check_product(a.shape[0], a.shape[1], b, out)
     if _PORTABLE:
         _portable(a, False, b, out)
     elif out.shape[0] == 1:
@@ -102,7 +102,7 @@ def sgd_tn_float32(a, b, weight, rate, decay, decay_kind):
     """
     like = np.float32(0)
     to, left, right = address(weight, like), address(a, like), address(b, like)
-    _check(a.shape[1], a.shape[0], b, weight)
+    check_product(a.shape[1], a.shape[0], b, weight)
     if _PORTABLE:
         gradient = np.empty((1, weight.shape[1]), np.float32)
         for r in range(weight.shape[0]):
