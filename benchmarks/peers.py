@@ -13,7 +13,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
+from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ ROUNDS, TURN_S = 9, 0.01
 INT_BITS = 6
 SAME = "fasim"
 EVERY_MAC, EVERY_MAC_PEER = "fasim, SAT at every MAC", "APyTypes, SAT at every MAC"
-# distribution -> what it is called in the tables
+# distribution and module -> what it is called in the tables
 OPTIONAL = {"qtorch": "QPyTorch", "fxpmath": "fxpmath", "torch": "torch._int_mm and cast"}
 
 Engine = Callable[[], Any]
@@ -184,20 +185,21 @@ def engines(task: Task) -> tuple[dict[str, Engine], dict[str, float]]:
 
 
 def absent() -> list[str]:
-    """Return the libraries of the comparison that are not installed."""
+    """Return the libraries of the comparison that are not installed, or cannot be imported: QPyTorch needs a compiler."""
     found = []
-    for distribution, shown in OPTIONAL.items():
+    for module, shown in OPTIONAL.items():
         try:
-            version(distribution)
-        except PackageNotFoundError:
+            import_module("qtorch.quant" if module == "qtorch" else module)
+        except (ImportError, OSError, RuntimeError):
             found.append(shown)
     return found
 
 
 def main() -> int:
     """Measure every size and width and append the lines."""
-    if absent():
-        print(f"absent, left out: {', '.join(absent())}; pip install -e '.[oracle]'")
+    lacking = absent()
+    if lacking:
+        print(f"absent, left out: {', '.join(lacking)}; pip install -e '.[oracle]', and a C++ compiler for QPyTorch")
     for bits in (8, 16):
         for shape in SHAPES:
             found, equal = engines(drawn(bits, shape))
@@ -211,12 +213,12 @@ def main() -> int:
                 "ratio_to_fasim": {name: round(value / medians[SAME], 2) for name, value in medians.items()},
                 "every_mac_ratio": round(medians[EVERY_MAC_PEER] / medians[EVERY_MAC], 1),
                 "share_equal": equal,
-                "absent": absent(),
+                "absent": lacking,
                 "rounds": ROUNDS,
                 "command": "python benchmarks/peers.py",
                 **provenance(),
             }
-            there = [name for name in ("apytypes", *OPTIONAL) if name == "apytypes" or OPTIONAL[name] not in absent()]
+            there = [name for name in ("apytypes", *OPTIONAL) if name == "apytypes" or OPTIONAL[name] not in lacking]
             line["versions"] |= {name: version(name) for name in there}
             append(RESULTS, line)
             print(bits, shape, line["ratio_to_fasim"], "every MAC:", line["every_mac_ratio"], "equal:", equal, flush=True)

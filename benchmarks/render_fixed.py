@@ -100,7 +100,8 @@ def peers_table() -> list[str]:
         )
         size = f"{samples} x {inputs} @ {inputs} x {units}"
         rows.append(f"| {bits} | {size} | {1e3 * line['median_s']['fasim']:.3f} | {ratios} |")
-    return rows
+    absent = list(dict.fromkeys(name for line in found.values() for name in line.get("absent", ())))
+    return [*rows, "", f"Absent when this was measured: {', '.join(absent)}."] if absent else rows
 
 
 def machine() -> list[str]:
