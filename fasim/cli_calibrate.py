@@ -21,7 +21,7 @@ CALIBRATION = "Calibration"
 
 
 @click.command(cls=Command)
-@click.option("--rule", default="dfa", help="Learning rule; `fasim rules` lists them.")
+@click.option("--rule", default="dfa", help="Learning rule, see `fasim rules`, or a .py file of your own.")
 @click.option("--like", default="s8", help="Datapath to start from: a preset or a TOML path.")
 @click.option("--out", required=True, metavar="FILE.toml", help="Where to write the new datapath; its name is the file's.")
 @option(
@@ -62,7 +62,7 @@ def calibrate(**given: Any) -> None:  # noqa: ANN401
             result = run_calibration(
                 network,
                 data,
-                rule=given["rule"],
+                rule=read.rule(given["rule"]),
                 like=given["like"],
                 name=path.stem,
                 bits=given["bits"],

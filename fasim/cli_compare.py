@@ -31,7 +31,8 @@ def compare(**given: Any) -> None:  # noqa: ANN401
     data = read.data(given)
     settings, plan = read.settings(given, data.task), read.plan(given)
     network = read.network(given, given["net"] or default_network(data, settings.target), settings.loss)
-    rules, datapaths = read.items(given["rules"], "rules"), read.items(given["datapaths"], "datapaths")
+    rules = [read.rule(item) for item in read.items(given["rules"], "rules")]
+    datapaths = read.items(given["datapaths"], "datapaths")
     seeds = [read.whole_number(seed, "seeds") for seed in read.items(given["seeds"], "seeds")]
     results = report.result_folder(given["out"], "compare", data.name)
     progress = Progress(given["epochs"], len(rules) * len(datapaths) * len(seeds), compiling=not given["as_json"])
@@ -51,7 +52,7 @@ def compare(**given: Any) -> None:  # noqa: ANN401
                 datapaths=datapaths,
                 epochs=given["epochs"],
                 seeds=seeds,
-                learning_rate=None if given["lr"] is None else read.rates(given["lr"]),
+                learning_rate=None if given["lr"] is None else read.rates(given["lr"], rules),
                 settings=settings,
                 plan=plan,
                 processor=given["processor"],

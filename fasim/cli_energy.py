@@ -31,7 +31,7 @@ UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 ENERGY_OPTIONS = options(
     have.ONE_STEP,
     have.PROCESSOR,
-    option(COST, "--vs", "versus", default="bp", help="Rule that ratios are taken to."),
+    option(COST, "--vs", "versus", default="bp", help="Rule that ratios are taken to, or a .py file."),
     option(COST, "--padding", default="count", help="Products with padding: count or skip."),
     option(
         COST,
@@ -70,6 +70,7 @@ def energy(**given: Any) -> None:  # noqa: ANN401
     paths = _paths(given)
     settings = read.settings(given)
     network = read.network(given, given["net"], settings.loss)
+    given |= {"rule": read.rule(given["rule"]), "versus": read.rule(given["versus"])}
     processor, datapath = load_processor(given["processor"]), load_datapath(given["datapath"])
     options, versus_options = _options(given, network, datapath, settings)
     passes = {"order_by": given["order"], "fuse_by": given["fuse"]}
@@ -189,7 +190,7 @@ def _options(
     found = [
         replace(
             chosen,
-            densities=measured_densities(Path(folder).expanduser(), network, name, datapath, settings, what=flag),
+            densities=measured_densities(Path(folder).expanduser(), network, str(name), datapath, settings, what=flag),
         )
         for flag, folder, name in steps
     ]

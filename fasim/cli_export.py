@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fasim.export import Start
 
 # what may be said beside a run's folder: where its data and datapath lie, and what is wanted
-BESIDE_RUN = ("run", "form", "steps", "out", "data", "standardise", "allow_unverified_data", "datapath")
+BESIDE_RUN = ("run", "form", "steps", "out", "data", "standardise", "allow_unverified_data", "datapath", "rule")
 
 EXPORT_OPTIONS = options(
     click.argument("run", required=False),
@@ -71,6 +71,7 @@ def _from_run(context: click.Context, given: dict[str, Any]) -> tuple[Start, str
         Path(given["run"]),
         data=read.data(given) if needs_data and "data" in said else None,
         datapath=load_datapath(given["datapath"]) if "datapath" in said else None,
+        rule=read.rule(given["rule"]) if "rule" in said else None,
         needs_data=needs_data,
     )
     return start, Path(given["run"]).name
@@ -87,7 +88,7 @@ def _fresh(given: dict[str, Any]) -> tuple[Start, str]:
     start = exports.fresh(
         read.network(given, given["net"] or default_network(data, settings.target), settings.loss),
         data,
-        rule=given["rule"],
+        rule=read.rule(given["rule"]),
         datapath=load_datapath(given["datapath"]),
         seed=given["seed"],
         learning_rate=None if given["lr"] is None else read.number(given["lr"]),

@@ -143,7 +143,7 @@ RUN_OPTIONS = options(
     JSON,
 )
 RULE_AND_DATAPATH = options(
-    click.option("--rule", default="dfa", help="Learning rule; `fasim rules` lists them."),
+    click.option("--rule", default="dfa", help="Learning rule, see `fasim rules`, or a .py file of your own."),
     click.option(
         "--datapath",
         default="float32",
@@ -194,7 +194,9 @@ TARGET_OPTIONS = options(
     option(TARGET, "--stop-at-target", is_flag=True, help="End a run with the epoch in which it reaches the target."),
 )
 COMPARE_OPTIONS = options(
-    click.option("--rules", default="bp,fa,dfa,sdfa,drtp", help="Learning rules, comma-separated; see `fasim rules`."),
+    click.option(
+        "--rules", default="bp,fa,dfa,sdfa,drtp", help="Learning rules, see `fasim rules`, or .py files; comma-separated."
+    ),
     click.option("--datapaths", default="float32,s16,s8", help="float32, presets or TOML paths, comma-separated."),
     click.option("--seeds", default="0,1,2", help="Seeds, comma-separated."),
     click.option("--lr", help="Learning rate: 0.001, 2^-7 or by rule dfa=1.5e-4,fa=5e-4.", show_default="2^-7 for sgd"),

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fasim.data import Data
     from fasim.network import Network
     from fasim.plan import Plan
+    from fasim.rules import Rule
     from fasim.schedule import StepSettings
 
 # multiply-accumulates of a forward pass below which a second thread costs more at the barriers than it brings
@@ -54,6 +55,13 @@ def settings(given: dict[str, Any], task: str = "classification") -> StepSetting
             )
         },
     )
+
+
+def rule(text: str) -> Rule:
+    """Return the rule of a name, or of the user's own Python file, which is run."""
+    from fasim import rules
+
+    return rules.load(text)
 
 
 def network(given: dict[str, Any], topology: str, loss: str) -> Network:
@@ -118,8 +126,8 @@ def number(text: str, what: str = "lr") -> float:
         raise ConfigError(f"--{what} {text!r}: write a number such as 0.001 or 2^-7") from None
 
 
-def rates(text: str) -> float | dict[str, float]:
-    """Read ``2^-7`` or ``dfa=1.5e-4,fa=5e-4``; an item without a name is for all other rules."""
+def rates(text: str, used: list[Rule]) -> float | dict[str, float]:
+    """Read ``2^-7`` or ``dfa=1.5e-4,fa=5e-4``; an item without a name is for all other rules of those in use."""
     from fasim import rules
 
     if "=" not in text:
@@ -127,7 +135,7 @@ def rates(text: str) -> float | dict[str, float]:
     by_rule = {}
     for item in items(text, "lr"):
         name, equals, value = item.rpartition("=")
-        if equals:
+        if equals and name not in map(str, used):
             rules.get(name)
         if name in by_rule:
             raise ConfigError(f"--lr {text!r}: {name or 'the rate for other rules'} stands twice")

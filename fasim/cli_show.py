@@ -22,7 +22,7 @@ def show(**given: Any) -> None:  # noqa: ANN401
     settings = read.settings(given)
     schedule = training_step(
         read.network(given, given["net"], settings.loss),
-        given["rule"],
+        read.rule(given["rule"]),
         settings,
         load_datapath(given["datapath"]),
         order_by=given["order"],

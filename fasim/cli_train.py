@@ -29,7 +29,8 @@ def train(**given: Any) -> None:  # noqa: ANN401
     data = read.data(given)
     settings, plan = read.settings(given, data.task), read.plan(given)
     network = read.network(given, given["net"] or default_network(data, settings.target), settings.loss)
-    energy = estimate(network, given["rule"], given["datapath"], settings=settings, processor=given["processor"])
+    rule = read.rule(given["rule"])
+    energy = estimate(network, rule, given["datapath"], settings=settings, processor=given["processor"])
     results = report.result_folder(read.out(given), "train", data.name)
     progress = Progress(given["epochs"], compiling=not given["as_json"])
     interrupted, resume = False, given["resume"] is not None
@@ -40,7 +41,7 @@ def train(**given: Any) -> None:  # noqa: ANN401
             run = run_training(
                 network,
                 data,
-                rule=given["rule"],
+                rule=rule,
                 datapath=given["datapath"],
                 epochs=given["epochs"],
                 seed=given["seed"],

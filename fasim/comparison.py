@@ -16,7 +16,8 @@ from fasim.fixedpoint import Datapath, load_datapath
 from fasim.network import Network
 from fasim.plan import Plan
 from fasim.rng import check_seed
-from fasim.rules import training_step
+from fasim.rules import Rule, training_step
+from fasim.rules import get as get_rule
 from fasim.schedule import StepSettings
 from fasim.target import (
     Target,
@@ -185,7 +186,7 @@ def compare(
     data: Data | str = "digits",
     network: Network | str | None = None,
     *,
-    rules: Sequence[str] = DEFAULT_RULES,
+    rules: Sequence[str | Rule] = DEFAULT_RULES,
     datapaths: Sequence[str | Datapath] = DEFAULT_DATAPATHS,
     epochs: int = 20,
     seeds: Sequence[int] = (0, 1, 2),
@@ -208,7 +209,8 @@ def compare(
     data : Data or str
     network : Network or str, optional
         Default: two hidden layers, see :func:`default_network`.
-    rules : sequence of str
+    rules : sequence of str or Rule
+        Names, or rules of one's own.
     datapaths : sequence of str or Datapath
         ``float32``, presets, paths of TOML files.
     epochs : int
@@ -243,10 +245,12 @@ def compare(
     if target is not None:
         check_target(target, data, settings, plan, epochs)
     loaded = [load_datapath(item) if isinstance(item, str) else item for item in datapaths]
-    if isinstance(learning_rate, Mapping) and (unused := set(learning_rate) - {"", *rules}):
-        raise ConfigError(f"learning rate for {', '.join(sorted(unused))}: not among the rules {', '.join(rules)}")
-    rates = {rule: _rate(learning_rate, rule, settings, network.outputs) for rule in rules}
-    for what, given in (("rules", rules), ("datapaths", datapaths), ("seeds", seeds)):
+    used_rules = [get_rule(item) for item in rules]
+    rule_names = [rule.name for rule in used_rules]
+    if isinstance(learning_rate, Mapping) and (unused := set(learning_rate) - {"", *rule_names}):
+        raise ConfigError(f"learning rate for {', '.join(sorted(unused))}: not among the rules {', '.join(rule_names)}")
+    rates = {name: _rate(learning_rate, name, settings, network.outputs) for name in rule_names}
+    for what, given in (("rules", rule_names), ("datapaths", datapaths), ("seeds", seeds)):
         if not given or len({str(item) for item in given}) != len(given):
             raise ConfigError(f"{what}: at least one is needed, and each only once")
     for seed in seeds:
@@ -261,19 +265,19 @@ def compare(
     for datapath in loaded:
         check_input(datapath, data)
     energies = {}
-    for rule in rules:
+    for rule in used_rules:
         for datapath in loaded:
             label = datapath_name(datapath)
-            energies[rule, label] = estimate(network, rule, datapath, settings=settings, processor=processor)
-            check_rates(training_step(network, rule, settings, datapath), plan, rates[rule], epochs)
+            energies[rule.name, label] = estimate(network, rule, datapath, settings=settings, processor=processor)
+            check_rates(training_step(network, rule, settings, datapath), plan, rates[rule.name], epochs)
     result = Comparison(data.name, data.note, network, name, settings, epochs, plan, data.gain is not None, target=target)
     result.datapaths = {datapath.name: datapath.to_toml() for datapath in loaded if datapath is not None}
     for datapath in loaded:
-        for rule in rules:
+        for rule in used_rules:
             label = datapath_name(datapath)
-            row = Row(rule, label, [], energies[rule, label], target)
+            row = Row(rule.name, label, [], energies[rule.name, label], target)
             for seed in seeds:
-                cell = Cell(rule, label, seed)
+                cell = Cell(rule.name, label, seed)
                 used, validation = (data, None) if target is None else hold_out(data, target, seed)
                 run = train(
                     network,
@@ -282,7 +286,7 @@ def compare(
                     datapath=datapath,
                     epochs=epochs,
                     seed=seed,
-                    learning_rate=rates[rule],
+                    learning_rate=rates[rule.name],
                     settings=settings,
                     plan=plan,
                     backend=backend,

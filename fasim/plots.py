@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from fasim import rules
@@ -35,7 +36,7 @@ def accuracy_energy(comparison: Comparison) -> bytes:
     rows: list[dict[str, Any]] = content["rows"]  # type: ignore[assignment]
     figure = Figure(figsize=(9, 5.4), layout="constrained")
     axes = figure.subplots()
-    colours = dict(zip(rules.names(), itertools.cycle(COLOURS + MORE_COLOURS), strict=False))
+    colours = rule_colours(row["rule"] for row in rows)
     what, unit = ("accuracy", 100) if comparison.has_labels else ("loss", 1)
     datapaths = list(dict.fromkeys(row["datapath"] for row in rows))
     markers = dict(zip(datapaths, itertools.cycle(MARKERS), strict=False))
@@ -105,6 +106,12 @@ def learning_curves(run: Run, data: str) -> bytes:
         axes.grid(visible=True, linewidth=0.3, alpha=0.6)
     figure.suptitle(f"{run.schedule.rule} on {run.schedule.datapath}: {data}, {run.network}, seed {run.seed}")
     return png(figure)
+
+
+def rule_colours(used: Iterable[str]) -> dict[str, str]:
+    """Return a colour for every rule, the same in all pictures; rules of the user's own come after those of fasim."""
+    every = dict.fromkeys([*rules.names(), *used])
+    return dict(zip(every, itertools.cycle(COLOURS + MORE_COLOURS), strict=False))
 
 
 def png(figure: Figure) -> bytes:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fasim import rules
 from fasim.comparison import Comparison, Row
 from fasim.errors import ConfigError
-from fasim.plots import COLOURS, MORE_COLOURS, png
+from fasim.plots import png, rule_colours
 from fasim.target import samples_to_target
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def accuracy_over_energy(comparison: Comparison) -> bytes:
         raise ConfigError("a comparison without a target has no evaluations within its epochs; give compare a target")
     figure = Figure(figsize=(9, 5.4), layout="constrained")
     axes = figure.subplots()
-    colours = dict(zip(rules.names(), itertools.cycle(COLOURS + MORE_COLOURS), strict=False))
+    colours = rule_colours(row.rule for row in comparison.rows)
     datapaths = list(dict.fromkeys(row.datapath for row in comparison.rows))
     styles = dict(zip(datapaths, itertools.cycle(LINES), strict=False))
     for row in comparison.rows:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import planted
 import planted_cuda
+import planted_docs
 import planted_experiments
 import planted_fixed
 import planted_float
@@ -30,7 +31,16 @@ ROOT = Path(__file__).resolve().parents[1]
 WORKERS = 2
 TIMEOUT_S = 600
 CONTROL_TIMEOUT_S = 1800  # one core compiles nearly all kernels
-LISTS = (planted, planted_fixed, planted_float, planted_kernels, planted_registers, planted_experiments, planted_cuda)
+LISTS = (
+    planted,
+    planted_cuda,
+    planted_docs,
+    planted_experiments,
+    planted_fixed,
+    planted_float,
+    planted_kernels,
+    planted_registers,
+)
 MUTANTS = tuple(mutant for one in LISTS for mutant in one.MUTANTS)
 PASSED, FAILED = 0, 1  # pytest's exit codes; any other means that no test has run
 

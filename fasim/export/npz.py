@@ -44,7 +44,7 @@ def write_npz(folder: Path, start: Start) -> Path:
     about = {
         "fasim": __version__,
         "network": str(start.network),
-        "rule": start.rule,
+        "rule": str(start.rule),
         "datapath": "float32" if start.datapath is None else start.datapath.to_toml(),
         "seed": start.seed,
         "learning_rate": start.learning_rate,

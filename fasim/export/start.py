@@ -34,7 +34,7 @@ class Start:
     Parameters
     ----------
     network : Network
-    rule : str
+    rule : str or Rule
     settings : StepSettings
     plan : Plan
     datapath : Datapath or None
@@ -53,7 +53,7 @@ class Start:
     """
 
     network: Network
-    rule: str
+    rule: str | rules.Rule
     settings: StepSettings
     plan: Plan
     datapath: Datapath | None
@@ -115,7 +115,7 @@ def fresh(
     network: Network,
     data: Data,
     *,
-    rule: str = "dfa",
+    rule: str | rules.Rule = "dfa",
     datapath: Datapath | None = None,
     seed: int = 0,
     learning_rate: float | None = None,
@@ -139,7 +139,12 @@ def fresh(
 
 
 def from_checkpoint(
-    folder: Path, *, data: Data | None = None, datapath: Datapath | None = None, needs_data: bool = True
+    folder: Path,
+    *,
+    data: Data | None = None,
+    datapath: Datapath | None = None,
+    rule: rules.Rule | None = None,
+    needs_data: bool = True,
 ) -> Start:
     """Return the run of a checkpoint as it goes on.
 
@@ -151,6 +156,8 @@ def from_checkpoint(
         The data set of the run; by default the one of the name that the checkpoint gives.
     datapath : Datapath, optional
         The datapath of the run; by default the one that the checkpoint holds.
+    rule : Rule, optional
+        The rule of the run; by default the one of the name that the checkpoint gives.
     needs_data : bool
         Whether to load the data set.
 
@@ -159,18 +166,21 @@ def from_checkpoint(
     DataError
         If there is no checkpoint, or a damaged one.
     ConfigError
-        If the data set or the datapath is another than that of the run, or cannot be found by its name.
+        If the data set, the datapath or the rule is another than that of the run, or cannot be found by its name.
     """
     saved = checkpoint.load(folder)
     given = saved.settings
     try:
         network = Network.parse(given["net"], **{name: given[name] for name in _OF_NETWORK})
         settings, plan = _take(StepSettings, given), _take(Plan, given)
-        seed, rate, rule = int(given["seed"]), float(given["learning_rate"]), str(given["rule"])
+        seed, rate, rule_name = int(given["seed"]), float(given["learning_rate"]), str(given["rule"])
         epochs = given["epochs"] or len(saved.epochs) + 1
         names = {"data": given["data"], "datapath": given["datapath"]}
     except (KeyError, TypeError) as error:
         raise checkpoint.damaged(folder, f"setting {error}") from error
+    rule = rules.get(_known(rule_name, rules.names(), folder, "rule")) if rule is None else rule
+    if rule.name != rule_name:
+        raise ConfigError(f"{folder}: the run there has the rule {rule_name}, not {rule}; give its own with --rule")
     if datapath is None and given.get("datapath_toml"):
         datapath = from_document(read_document(given["datapath_toml"]))
     elif datapath is None:

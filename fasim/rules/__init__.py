@@ -1,7 +1,7 @@
 """The learning rules, one file each; every module here with a ``RULE`` (or ``RULES``) is found by itself.
 
 Where a name is asked for, a :class:`Rule` of one's own will do. An installed package can add names: an entry point of the
-group ``fasim.rules`` names a Rule.
+group ``fasim.rules`` names a Rule. The command line takes the path of a Python file too (:func:`load`).
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ import pkgutil
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 
 from fasim.errors import ConfigError, unknown_name
 from fasim.fixedpoint import Datapath
 from fasim.network import Network
+from fasim.rules.from_file import read_rule
 from fasim.rules.rule import Rule
 from fasim.schedule import Builder, Schedule, StepSettings, fuse, lower, order, validate
 
-__all__ = ["Rule", "evaluation_pass", "get", "names", "training_step"]
+__all__ = ["Rule", "evaluation_pass", "get", "load", "names", "training_step"]
 
 ENTRY_POINTS = "fasim.rules"
 
@@ -58,6 +60,31 @@ def get(name: str | Rule) -> Rule:
     if name not in _rules():
         raise ConfigError(unknown_name("rule", name, names()))
     return _rules()[name]
+
+
+def load(text: str) -> Rule:
+    """Return the rule that a user typed: a name, or the path of a Python file with a ``RULE``, which is then run.
+
+    :func:`get` takes no path: a name that stands in a file of settings or in a checkpoint never runs code.
+
+    Parameters
+    ----------
+    text : str
+        A name of :func:`names`, or a path that ends in ``.py``.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such rule or file, the file has no ``RULE``, or the name of its rule is taken.
+    """
+    if not text.endswith(".py"):
+        if text in names():
+            return get(text)
+        raise ConfigError(unknown_name("rule", text, names()) + "; or give the path of a .py file with a RULE")
+    rule = read_rule(Path(text).expanduser())
+    if rule.name in names():
+        raise ConfigError(f"rule file {text}: {rule.name} is the name of another rule; give the one in the file its own")
+    return rule
 
 
 def training_step(

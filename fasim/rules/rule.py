@@ -50,6 +50,9 @@ class Rule:
     learn: Learn | None = None
     note: str = ""
 
+    def __str__(self) -> str:
+        return self.name
+
     def __post_init__(self) -> None:
         if self.direction not in DIRECTIONS:
             raise ConfigError(unknown_name(f"direction of rule {self.name}", self.direction, DIRECTIONS))

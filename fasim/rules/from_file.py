@@ -1,0 +1,54 @@
+"""A learning rule out of a file of the user's own, for the command line."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from fasim.errors import ConfigError
+from fasim.rules.rule import Rule
+
+
+def read_rule(path: Path) -> Rule:
+    """Run a Python file and return the Rule that it calls ``RULE``.
+
+    The file is code and may do whatever its user may; nothing but a path that the user has typed may lead here.
+
+    Parameters
+    ----------
+    path : Path
+        A file that ends in ``.py``.
+
+    Returns
+    -------
+    Rule
+
+    Raises
+    ------
+    ConfigError
+        If there is no such file, it stops with an error, or it has no ``RULE``.
+    """
+    if not path.is_file():
+        raise ConfigError(f"rule file {path}: there is no such file; give the path of a Python file with a RULE")
+    # not by import, which would keep bytecode beside the file, and take it for an edit within the same second
+    module = ModuleType(path.stem)
+    try:
+        exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
+    except SyntaxError as error:
+        raise ConfigError(f"rule file {path}: line {error.lineno} is no Python: {error.msg}") from error
+    except Exception as error:
+        raise ConfigError(f"rule file {path}: {_where(error, path)}{type(error).__name__}: {error}") from error
+    rule = getattr(module, "RULE", None)
+    if not isinstance(rule, Rule):
+        raise ConfigError(
+            f"rule file {path}: it has no RULE; end it with RULE = Rule(name, title, source, signal, place=100), "
+            "from fasim.rules import Rule"
+        )
+    return rule
+
+
+def _where(error: Exception, path: Path) -> str:
+    """Return ``line 7: `` for the last line of the file that led to the error, if one did."""
+    numbers = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f"line {numbers[-1]}: " if numbers else ""
