@@ -3,16 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 CUDA_STAMP := .venv-cuda/.installed
+PACKAGE_STAMP := .venv-package/.installed
 
 # Compiled kernels are kept from run to run and go away with the environment.
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.venv/numba-cache
 export MPLBACKEND ?= Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint mutants bench docs check-cuda gpu reproduce clean
+.PHONY: help demo test test-all lint mutants bench docs package check-cuda gpu reproduce clean
 
 help:
-	@echo "targets: demo test test-all lint mutants bench docs check-cuda gpu reproduce clean"
+	@echo "targets: demo test test-all lint mutants bench docs package check-cuda gpu reproduce clean"
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -46,6 +47,15 @@ bench: $(STAMP)
 
 docs: $(STAMP)
 	@echo "make docs: not there yet, it comes with the Sphinx pages" >&2; exit 1
+
+# What somebody else's environment holds; the wheel is put into it anew each time.
+$(PACKAGE_STAMP): pyproject.toml
+	$(PYTHON) -m venv --clear .venv-package
+	.venv-package/bin/pip install --quiet --disable-pip-version-check .
+	@touch $@
+
+package: $(STAMP) $(PACKAGE_STAMP)
+	$(BIN)/python tests/check_package.py .venv-package
 
 # An environment of its own, for NVIDIA's compilers take 400 MB; no GPU is needed.
 $(CUDA_STAMP): pyproject.toml

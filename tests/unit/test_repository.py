@@ -20,6 +20,7 @@ TARGETS = (
     "lint",
     "bench",
     "docs",
+    "package",
     "check-cuda",
     "gpu",
     "reproduce",
@@ -78,6 +79,10 @@ def test_wheel_packages_exist():
         assert (ROOT / package / "__init__.py").is_file()
 
 
+def test_types_ship():
+    assert (ROOT / "fasim" / "py.typed").read_text() == "", "PEP 561: without it nobody's checker reads our hints"
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_makefile_has_target(target):
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -98,6 +103,7 @@ def test_ci_runs_lint_tests_and_mutants():
         "make mutants",
     ]
     assert "    make check-cuda" in lines, "where NVIDIA's compilers can be had"
+    assert "    make package" in lines, "where its environment can be had"
 
 
 @pytest.mark.parametrize(
