@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 CUDA_STAMP := .venv-cuda/.installed
+DOCS_STAMP := .venv/.installed-docs
 PACKAGE_STAMP := .venv-package/.installed
 
 # Compiled kernels are kept from run to run and go away with the environment.
@@ -45,8 +46,14 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/peak_memory.py
 	$(BIN)/python benchmarks/render.py
 
-docs: $(STAMP)
-	@echo "make docs: not there yet, it comes with the Sphinx pages" >&2; exit 1
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@touch $@
+
+# Into build/docs; the examples of the gallery are run.
+docs: $(DOCS_STAMP)
+	$(BIN)/python -m sphinx -W --keep-going --quiet -b html -d build/doctrees docs build/docs
+	@echo "pages: build/docs/index.html"
 
 # What somebody else's environment holds; the wheel is put into it anew each time.
 $(PACKAGE_STAMP): pyproject.toml
@@ -77,5 +84,5 @@ reproduce: $(STAMP)
 	$(BIN)/fasim run --quick
 
 clean:
-	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .venv/numba-cache
+	rm -rf build dist docs/api/generated docs/gallery docs/sg_execution_times.rst .mypy_cache .ruff_cache .pytest_cache .hypothesis .venv/numba-cache
 	find fasim cuda tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -103,6 +103,7 @@ def test_ci_runs_lint_tests_and_mutants():
         "make mutants",
     ]
     assert "    make check-cuda" in lines, "where NVIDIA's compilers can be had"
+    assert "    make docs" in lines, "where Sphinx can be had"
     assert "    make package" in lines, "where its environment can be had"
 
 
