@@ -20,6 +20,7 @@ from fasim.errors import ProcessorError
 from fasim.network import Network
 from fasim.rules import training_step
 from fasim.schedule import StepSettings
+from tests import pages
 
 PRESETS = Path(fasim.energy.__file__).parent / "processors"
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "add-a-processor.md"
@@ -170,9 +171,8 @@ def blocks(kind):
 @pytest.fixture
 def mine(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (text,) = blocks("toml")
-    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
-    return text
+    pages.saved(PAGE, "small.toml", tmp_path)
+    return pages.saved(PAGE, "mine.toml", tmp_path).read_text(encoding="utf-8")
 
 
 def test_commands_of_the_page_run(mine):
