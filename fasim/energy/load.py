@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from fasim.energy.constant import Constant, check_keys, read_constant
 from fasim.energy.processor import OPERATION_CONSTANTS, TIMING_CONSTANTS, Claim, Level, Processor
 from fasim.errors import ConfigError, ProcessorError, unknown_name
+from fasim.tomlfiles import TomlError, read_toml
 
 _PRESETS = Path(__file__).parent / "processors"
 
@@ -57,11 +57,10 @@ def load_processor(name_or_path: str | Path) -> Processor:
 
 def _read(path: Path) -> Processor:
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        reason = " ".join(str(error).split())
+        document = read_toml(path)
+    except TomlError as error:
         raise ProcessorError(
-            f"processor {path}: cannot be read as TOML: {reason}; give a file like generic_45nm.toml"
+            f"processor {path}: cannot be read as TOML: {error}; give a file like generic_45nm.toml"
         ) from None
     try:
         return _build(document)

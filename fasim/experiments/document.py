@@ -37,7 +37,6 @@ Nothing is read over: an unknown key, a setting without a source, a cell without
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -49,8 +48,9 @@ from fasim.data.transform import STANDARDISATIONS
 from fasim.errors import ConfigError, unknown_name
 from fasim.experiments.experiment import Case, Experiment, Published, Quick, Setting, Variant
 from fasim.experiments.keys import MEASURES, REQUIRED, check_setting
+from fasim.tomlfiles import TomlError, read_toml
 
-_TOP = ("title", "paper", "note", "cannot_run", "settings", "rows", "columns", "cells", "published", "variants", "quick")
+KEYS = ("title", "paper", "note", "cannot_run", "settings", "rows", "columns", "cells", "published", "variants", "quick")
 _VARIANT = ("title", "cases", "settings", "published")
 # the one column of a list, whose name no case shows
 _LIST = ""
@@ -73,10 +73,9 @@ def read_experiment(path: Path) -> Experiment:
         In one line: what cannot be read, is unknown, is missing or cannot be.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"experiment {path}: cannot be read as TOML: {reason}") from None
+        document = read_toml(path)
+    except TomlError as error:
+        raise ConfigError(f"experiment {path}: cannot be read as TOML: {error}") from None
     try:
         return _experiment(path.stem, document)
     except ConfigError as error:
@@ -84,7 +83,7 @@ def read_experiment(path: Path) -> Experiment:
 
 
 def _experiment(name: str, document: dict[str, Any]) -> Experiment:
-    _check_keys("key", document, _TOP, needed=("title", "paper", "settings", "rows", "published"))
+    _check_keys("key", document, KEYS, needed=("title", "paper", "settings", "rows", "published"))
     texts = {key: _text(key, document[key]) for key in ("title", "paper", "note", "cannot_run") if key in document}
     rows = {row: _settings(f"rows.{row}", given) for row, given in _table("rows", document).items()}
     columns = {column: _settings(f"columns.{column}", given) for column, given in _table("columns", document).items()}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from fasim.errors import FormatError, unknown_name
+from fasim.tomlfiles import TomlError, parse_toml, read_text
 
 CASTS = ("preact", "act", "slope", "error", "delta")
 _MODES = ("rounding", "overflow")
@@ -62,8 +62,8 @@ def read_document(text: str) -> dict[str, Any]:
         If the text is no TOML, or a table or key is unknown, missing or of another kind.
     """
     try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        document = parse_toml(text)
+    except TomlError as error:
         raise FormatError(f"no TOML: {error}") from None
     tables = _TABLES | OPTIONAL
     for key in document:
@@ -106,8 +106,8 @@ def load_text(path: str | Path) -> str:
         If it cannot be read.
     """
     try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_text(Path(path))
+    except TomlError as error:
         raise FormatError(f"cannot be read: {error}") from None
 
 
