@@ -48,7 +48,7 @@ COMMANDS = {
     ),
     "run": (
         "fasim.cli_run:run",
-        "Run an experiment of the papers, or a TOML file like theirs, and set its figures beside the published ones.",
+        "Run an experiment of the papers, or a TOML file like theirs, or repeat the run of a saved configuration.",
     ),
     "show": (
         "fasim.cli_show:show",

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 @have.COMPARE_OPTIONS
 def compare(**given: Any) -> None:  # noqa: ANN401
     """Train every rule on every datapath and set accuracy beside energy."""
-    from fasim import report
+    from fasim import config, report
+    from fasim.cli_config import config_of
     from fasim.comparison import compare as run_comparison
     from fasim.comparison import default_network
     from fasim.target import from_texts
@@ -34,16 +35,18 @@ def compare(**given: Any) -> None:  # noqa: ANN401
     rules = [read.rule(item) for item in read.items(given["rules"], "rules")]
     datapaths = read.items(given["datapaths"], "datapaths")
     seeds = [read.whole_number(seed, "seeds") for seed in read.items(given["seeds"], "seeds")]
-    results = report.result_folder(given["out"], "compare", data.name)
+    results = read.run_folder(given["out"], "compare", data.name)
     progress = Progress(given["epochs"], len(rules) * len(datapaths) * len(seeds), compiling=not given["as_json"])
     latest: list[Comparison] = []
 
     def on_run(so_far: Comparison, run: Run) -> None:
         latest[:] = [so_far]
+        report.write_figures(so_far, results.path)
         progress.run_done(run)
 
     interrupted = False
     try:
+        results.note(config.FILE, config_of(network, settings, given["lr"]))
         with progress:
             comparison = run_comparison(
                 data,

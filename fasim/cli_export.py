@@ -16,6 +16,8 @@ from fasim.errors import ConfigError
 if TYPE_CHECKING:
     from fasim.export import Start
 
+# a configuration says a thing as the command line does
+SAID = (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP)
 # what may be said beside a run's folder: where its data and datapath lie, and what is wanted
 BESIDE_RUN = ("run", "form", "steps", "out", "data", "standardise", "allow_unverified_data", "datapath", "rule")
 
@@ -63,7 +65,7 @@ def _from_run(context: click.Context, given: dict[str, Any]) -> tuple[Start, str
     from fasim import export as exports
     from fasim.fixedpoint import load_datapath
 
-    said = {name for name in given if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    said = {name for name in given if context.get_parameter_source(name) in SAID}
     for name in sorted(said.difference(BESIDE_RUN)):
         raise ConfigError(f"--{name.replace('_', '-')}: {given['run']} says that already; leave the option out")
     needs_data = given["form"] == "hex"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from fasim.cli_groups import Command
 
-@click.command("format")
+
+@click.command("format", cls=Command)
 @click.argument("text", metavar="FORMAT")
 @click.option("--rounding", default="RND", help="The rounding that the staircase shows, by our name or another tool's.")
 def command(text: str, rounding: str) -> None:

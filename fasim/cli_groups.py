@@ -24,8 +24,51 @@ class Option(click.Option):
         self.group = group
 
 
+def _configure(context: click.Context, parameter: click.Parameter, given: Any) -> None:  # noqa: ANN401
+    """Read the configuration once both of its options are known; they come before all others."""
+    found: dict[str, Any] = context.meta.setdefault("fasim.configuration", {})
+    found[str(parameter.name)] = given
+    if len(found) < len(CONFIGURATION):
+        return
+    del context.meta["fasim.configuration"]
+    if any(found.values()) and not context.resilient_parsing:
+        from fasim.cli_config import configure
+
+        configure(context, found["config"], found["set_"])
+
+
+CONFIGURATION = (
+    Option(
+        ["--config"],
+        metavar="FILE",
+        is_eager=True,
+        expose_value=False,
+        callback=_configure,
+        group="Configuration",
+        help="Take options from this TOML file, such as config.toml of a run; what the command line says comes first.",
+    ),
+    Option(
+        ["--set", "set_"],
+        metavar="KEY=VALUE",
+        multiple=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_configure,
+        group="Configuration",
+        help="Set one option, before the file and after the command line; may be given many times.",
+    ),
+)
+
+
 class Command(click.Command):
-    """A command whose help has a section for each group of options, in the order of their first one."""
+    """A command with ``--config`` and ``--set``, whose help has a section for each group of options.
+
+    The sections come in the order of their first option.
+    """
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:  # noqa: ANN401 - click's own
+        more["params"] = [*(more.get("params") or ()), *CONFIGURATION]
+        super().__init__(*arguments, **more)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the sections."""

@@ -6,10 +6,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from fasim.errors import ConfigError
 
 if TYPE_CHECKING:
     from fasim.data import Data
+    from fasim.files import ResultFolder
     from fasim.network import Network
     from fasim.plan import Plan
     from fasim.rules import Rule
@@ -99,6 +102,15 @@ def out(given: dict[str, Any]) -> str | None:
     if given["checkpoint"] and folder and (Path(folder).expanduser() / FILE).exists():
         raise ConfigError(f"--out {folder}: a checkpoint is there; go on with --resume {folder}, or give another folder")
     return folder
+
+
+def run_folder(given: str | None, what: str, data: str) -> ResultFolder:
+    """Return the folder for the results of a run, which is this process's alone until the command ends."""
+    from fasim.report import result_folder
+
+    results = result_folder(given, what, data, alone=True)
+    click.get_current_context().call_on_close(results.release)
+    return results
 
 
 def items(text: str, what: str) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fasim import cli_config
 from fasim.cli_groups import INTERRUPTED, Command
 from fasim.errors import ConfigError
 from fasim.progress import Progress
@@ -55,7 +56,7 @@ def run(
     plot: str | None,
     as_json: bool,
 ) -> None:
-    """Run an experiment of the papers, or a TOML file like theirs, and set its figures beside the published ones."""
+    """Run an experiment of the papers, or a TOML file like theirs, or repeat the run of a saved configuration."""
     import json
 
     from fasim import experiments, report, report_experiments
@@ -75,6 +76,9 @@ def run(
             raise ConfigError("which experiment: give a name of `fasim run --list`, or the path of a .toml file")
         every = [experiments.load_experiment(one) for one in experiments.names()]
         report.print_table(report_experiments.list_table(every, list(done(path).values())))
+        return
+    if name.endswith(".toml") and name not in experiments.names() and _is_configuration(Path(name)):
+        cli_config.repeat(click.get_current_context(), name)
         return
     experiment = experiments.load_experiment(name)
     cases = experiment.select(pattern, variant)
@@ -109,6 +113,26 @@ def run(
         click.echo(f"results: {path}")
     if stopped:
         sys.exit(INTERRUPTED)
+
+
+def _is_configuration(path: Path) -> bool:
+    """Tell a configuration, which names its command, from an experiment; a file that is neither is refused."""
+    from fasim.config import COMMAND, is_configuration
+    from fasim.experiments.document import KEYS
+    from fasim.tomlfiles import TomlError, read_toml
+
+    try:
+        document = read_toml(path)
+    except TomlError as error:
+        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from None
+    if is_configuration(document):
+        return True
+    if document.keys().isdisjoint(KEYS):
+        raise ConfigError(
+            f'{path}: neither a configuration, which says {COMMAND} = "train" or another, nor an experiment, which has '
+            f"{', '.join(KEYS[:2])} and more; add what is missing"
+        )
+    return False
 
 
 def _quick(name: str | None, backend: str, threads: int, as_json: bool) -> None:

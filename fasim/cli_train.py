@@ -20,9 +20,11 @@ def train(**given: Any) -> None:  # noqa: ANN401
     """Train one network and draw its learning curves."""
     import json
 
-    from fasim import report, run_files, run_trace
+    from fasim import config, report, run_files, run_trace
+    from fasim.cli_config import config_of
     from fasim.comparison import default_network
     from fasim.energy import estimate
+    from fasim.files import write_whole
     from fasim.training import TrainingInterruptedError
     from fasim.training import train as run_training
 
@@ -31,10 +33,13 @@ def train(**given: Any) -> None:  # noqa: ANN401
     network = read.network(given, given["net"] or default_network(data, settings.target), settings.loss)
     rule = read.rule(given["rule"])
     energy = estimate(network, rule, given["datapath"], settings=settings, processor=given["processor"])
-    results = report.result_folder(read.out(given), "train", data.name)
+    results = read.run_folder(read.out(given), "train", data.name)
+    saved = config_of(network, settings, given["lr"])
     progress = Progress(given["epochs"], compiling=not given["as_json"])
     interrupted, resume = False, given["resume"] is not None
     try:
+        if not resume:
+            results.note(config.FILE, saved)
         watch = run_files.Watch(data, results.path, resume=resume) if given["angles"] else None
         log = run_trace.TraceLog(results.path, resume=resume) if given["trace"] else None
         with progress:
@@ -66,6 +71,7 @@ def train(**given: Any) -> None:  # noqa: ANN401
         results.discard()
         raise
     folder = results.path
+    write_whole(folder / config.FILE, saved)
     content = run.summary() | {
         "data": data.name,
         "standardise": given["standardise"],

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from fasim.errors import OutputError
+from fasim.locks import FolderLock
+
+PART = ".part"
 
 
 class ResultFolder:
@@ -20,20 +23,31 @@ class ResultFolder:
     path : Path
     fresh : bool
         Never share a folder that is there already: take the next free name ``path-2``, ``path-3``, ...
+    alone : bool
+        Hold the folder against other processes until `release`, and take away what a killed one left half-written.
 
     Raises
     ------
     OutputError
-        If it cannot be made or written.
+        If it cannot be made or written, or another process holds it.
     """
 
-    def __init__(self, path: Path, *, fresh: bool = False) -> None:
+    def __init__(self, path: Path, *, fresh: bool = False, alone: bool = False) -> None:
         self._made: list[Path] = []
+        self._notes: list[Path] = []
+        self._lock: FolderLock | None = None
         try:
             self.path = self._make(path, fresh)
-            probe = self.path / f".{os.getpid()}.part"
+            probe = self.path / f".{os.getpid()}{PART}"
             probe.touch()
             probe.unlink()
+            if alone:
+                self._lock = FolderLock(self.path)
+                for half in self.path.glob(f".*{PART}"):
+                    half.unlink()
+        except OutputError:
+            self.discard()
+            raise
         except OSError as error:
             self.discard()
             raise OutputError(
@@ -59,8 +73,24 @@ class ResultFolder:
             return name
         raise AssertionError("unreachable")
 
+    def note(self, name: str, data: bytes) -> None:
+        """Write a file that is worth nothing by itself: `discard` takes it away with the folder."""
+        if not (self.path / name).exists():
+            self._notes.append(self.path / name)
+        write_whole(self.path / name, data)
+
+    def release(self) -> None:
+        """Let other processes into the folder."""
+        if self._lock is not None:
+            self._lock.release()
+
     def discard(self) -> None:
         """Remove what was made for it, as far as nothing has been written there."""
+        self.release()
+        with contextlib.suppress(OSError):
+            if self._notes and {*self.path.iterdir()} <= {*self._notes}:
+                for one in self._notes:
+                    one.unlink()
         for folder in reversed(self._made):
             with contextlib.suppress(OSError):
                 folder.rmdir()
@@ -68,12 +98,15 @@ class ResultFolder:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file under a temporary name and rename it, so that no reader meets half a file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{PART}")
     try:
         temporary.write_bytes(data)
         temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         raise OutputError(f"cannot write {path}: {error.strerror}; free some space or choose another folder") from error
 
 

@@ -25,14 +25,17 @@ from fasim.target import Target
 from fasim.training import Run
 
 
-def result_folder(out: str | None, what: str, data: str) -> ResultFolder:
-    """Make the folder of a run: `out`, or ``runs/<time>-<what>-<data>``, which no other run shares."""
+def result_folder(out: str | None, what: str, data: str, *, alone: bool = False) -> ResultFolder:
+    """Make the folder of a run: `out`, or ``runs/<time>-<what>-<data>``, which no other run shares.
+
+    With `alone` it is held against other processes until it is released.
+    """
     if out is not None:
         if not out.strip():
             raise OutputError("--out '': give the name of a folder, or leave the option out")
-        return ResultFolder(Path(out).expanduser())
+        return ResultFolder(Path(out).expanduser(), alone=alone)
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    return ResultFolder(Path("runs") / f"{stamp}-{what}-{Path(data).stem}", fresh=True)
+    return ResultFolder(Path("runs") / f"{stamp}-{what}-{Path(data).stem}", fresh=True, alone=alone)
 
 
 def picojoules(value: float) -> str:
@@ -264,20 +267,26 @@ def provenance() -> dict[str, object]:
     }
 
 
-def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
-    """Write ``summary.json``, ``rows.csv`` and the pictures, each whole or not at all; return the pictures' paths.
-
-    The first is ``accuracy_energy.png``, or ``loss_energy.png`` where there are no labels. With a target accuracy
-    ``accuracy_over_energy.png`` follows, and ``curve.csv`` holds every evaluation that it shows.
-    """
+def write_figures(comparison: Comparison, folder: Path) -> None:
+    """Write ``summary.json``, ``rows.csv`` and, with a target accuracy, ``curve.csv`` of all evaluations, each whole."""
     runs = [run.summary() for row in comparison.rows for run in row.runs]
     content = comparison.as_dict() | {"run_folder": str(folder)} | provenance() | {"runs": runs}
     write_json(folder / "summary.json", content)
     rows: list[dict[str, Any]] = comparison.as_dict()["rows"]  # type: ignore[assignment]
     write_whole(folder / "rows.csv", as_csv([_flat(row) for row in rows]))
-    pictures = {f"{'accuracy' if comparison.has_labels else 'loss'}_energy.png": plots.accuracy_energy(comparison)}
     if comparison.target is not None:
         write_whole(folder / "curve.csv", as_csv([point for row in comparison.rows for point in row.curve()]))
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
+    """Write the figures and the pictures, each file whole or not at all; return the pictures' paths.
+
+    The first is ``accuracy_energy.png``, or ``loss_energy.png`` where there are no labels. With a target accuracy
+    ``accuracy_over_energy.png`` follows.
+    """
+    write_figures(comparison, folder)
+    pictures = {f"{'accuracy' if comparison.has_labels else 'loss'}_energy.png": plots.accuracy_energy(comparison)}
+    if comparison.target is not None:
         pictures["accuracy_over_energy.png"] = plots_target.accuracy_over_energy(comparison)
     for name, picture in pictures.items():
         write_whole(folder / name, picture)

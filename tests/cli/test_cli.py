@@ -35,7 +35,7 @@ def test_compare_writes_table_picture_and_results(tmp_path):
     assert result.stdout.rstrip().endswith(f"results: {out}")
     for word in ("bp", "drtp", "float32", "s8", "ratio to bp", "generic_45nm"):
         assert word in result.stdout
-    assert sorted(path.name for path in out.iterdir()) == ["accuracy_energy.png", "rows.csv", "summary.json"]
+    assert sorted(path.name for path in out.iterdir()) == ["accuracy_energy.png", "config.toml", "rows.csv", "summary.json"]
     assert (out / "accuracy_energy.png").read_bytes().startswith(b"\x89PNG")
     rows = list(csv.DictReader((out / "rows.csv").read_text().splitlines()))
     assert [(row["rule"], row["datapath"]) for row in rows] == [

@@ -34,7 +34,7 @@ def test_compare_writes_the_curve_and_the_picture(tmp_path):
     for word in ("energy to 20 %", "2 of 2", "the 10 % of the training set that is held out", "every 256 samples"):
         assert word in words, word
     found = tmp_path / "found"
-    names = ["accuracy_energy.png", "accuracy_over_energy.png", "curve.csv", "rows.csv", "summary.json"]
+    names = ["accuracy_energy.png", "accuracy_over_energy.png", "config.toml", "curve.csv", "rows.csv", "summary.json"]
     assert sorted(path.name for path in found.iterdir()) == names
     assert result.stdout.rstrip().splitlines()[-2:] == ["picture: found/accuracy_over_energy.png", "results: found"]
     rows = list(csv.DictReader((found / "rows.csv").read_text().splitlines()))

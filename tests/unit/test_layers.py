@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "fasim"
 
 LAYERS = {
-    0: ("errors", "files", "gpus", "machine", "memory", "result_lines", "scalar"),
+    0: ("errors", "files", "gpus", "locks", "machine", "memory", "result_lines", "scalar", "tomlfiles"),
     1: (
         "kernels",
         "plan",
@@ -39,6 +39,7 @@ LAYERS = {
         "cli",
         "cli_calibrate",
         "cli_compare",
+        "cli_config",
         "cli_doctor",
         "cli_energy",
         "cli_export",
