@@ -11,6 +11,7 @@ from fasim import cli_options as have
 from fasim import cli_read as read
 from fasim.cli_groups import Command, option
 from fasim.errors import ConfigError
+from fasim.files import user_path
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -88,7 +89,7 @@ def calibrate(**given: Any) -> None:  # noqa: ANN401
 
 def _path(text: str) -> Path:
     """Return where to write; nothing there is overwritten."""
-    path = Path(text).expanduser()
+    path = user_path(text)
     if path.suffix != ".toml":
         raise ConfigError(f"--out {text}: give a file that ends in .toml")
     if path.exists():

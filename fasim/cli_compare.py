@@ -9,7 +9,7 @@ import click
 
 from fasim import cli_options as have
 from fasim import cli_read as read
-from fasim.cli_groups import INTERRUPTED, Command
+from fasim.cli_groups import INTERRUPTED, Command, say_stopped
 from fasim.errors import FasimError
 from fasim.progress import Progress
 
@@ -70,7 +70,7 @@ def compare(**given: Any) -> None:  # noqa: ANN401
             results.discard()
             raise
         comparison, interrupted = latest[0], True
-        click.echo("fasim: stopped; what has finished is kept", err=True)
+        say_stopped("what has finished is kept")
     except (FasimError, MemoryError):
         if latest:
             report.write_comparison(latest[0], results.path)

@@ -17,6 +17,7 @@ from fasim import cli_options as have
 from fasim import cli_read as read
 from fasim.cli_groups import Command, option, options
 from fasim.errors import ConfigError, OutputError, ProcessorError
+from fasim.files import user_path
 
 if TYPE_CHECKING:
     from fasim.energy import CostOptions, Estimate
@@ -114,7 +115,7 @@ def _paths(given: dict[str, Any]) -> dict[str, Path]:
             continue
         if not text.strip():
             raise OutputError(f"{flag} {text!r}: give the name of a file, or leave the option out")
-        path = Path(text).expanduser()
+        path = user_path(text)
         if not path.parent.is_dir():
             raise OutputError(f"{flag} {text}: no such folder {path.parent}; make it, or choose another")
         if path.is_dir():
@@ -190,7 +191,7 @@ def _options(
     found = [
         replace(
             chosen,
-            densities=measured_densities(Path(folder).expanduser(), network, str(name), datapath, settings, what=flag),
+            densities=measured_densities(user_path(folder), network, str(name), datapath, settings, what=flag),
         )
         for flag, folder, name in steps
     ]

@@ -11,6 +11,8 @@ import click
 from fasim.errors import FasimError
 
 INTERRUPTED = 130
+STOPPED = "fasim.stopped"
+NOTHING_FINISHED = "stopped before anything had finished"
 OTHERS = "Options"
 
 Decorator = Callable[[Any], Any]
@@ -126,13 +128,20 @@ class Group(click.Group):
         except MemoryError as error:
             self._refuse(ctx, f"not enough memory ({error}); use a smaller network or batch")
         except KeyboardInterrupt:
-            click.echo("fasim: stopped before anything had finished", err=True)
+            line = "stopped again; every file that is there is whole" if STOPPED in ctx.meta else NOTHING_FINISHED
+            click.echo(f"fasim: {line}", err=True)
             ctx.exit(INTERRUPTED)
 
     @staticmethod
     def _refuse(ctx: click.Context, line: str) -> None:
         click.secho(f"fasim: {line}", fg="red", err=True)
         ctx.exit(2)
+
+
+def say_stopped(kept: str) -> None:
+    """Say after Ctrl-C what is kept; a second Ctrl-C, while that is written, is then known for one."""
+    click.get_current_context().meta[STOPPED] = True
+    click.echo(f"fasim: stopped; {kept}", err=True)
 
 
 def option(group: str, *names: str, **attributes: Any) -> Decorator:  # noqa: ANN401 - click's own

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from fasim.errors import ConfigError
+from fasim.files import user_path
 
 if TYPE_CHECKING:
     from fasim.data import Data
@@ -99,7 +99,7 @@ def out(given: dict[str, Any]) -> str | None:
         if folder is not None:
             raise ConfigError(f"--resume {resume} --out {folder}: a resumed run goes on in its own folder; leave out --out")
         return str(resume)
-    if given["checkpoint"] and folder and (Path(folder).expanduser() / FILE).exists():
+    if given["checkpoint"] and folder and (user_path(folder) / FILE).exists():
         raise ConfigError(f"--out {folder}: a checkpoint is there; go on with --resume {folder}, or give another folder")
     return folder
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fasim import cli_config
-from fasim.cli_groups import INTERRUPTED, Command
+from fasim.cli_groups import INTERRUPTED, Command, say_stopped
 from fasim.errors import ConfigError
 from fasim.progress import Progress
 
@@ -60,10 +60,10 @@ def run(
     import json
 
     from fasim import experiments, report, report_experiments
-    from fasim.files import write_whole
+    from fasim.files import user_path, write_whole
     from fasim.result_lines import done
 
-    path = Path(results).expanduser()
+    path = user_path(results)
     if quick:
         if (as_list, show, pattern, variant, seeds, epochs, plot) != (False, False, "*", "", None, None, None):
             raise ConfigError("--quick has cases, seed and epochs of its own; leave out the other choices")
@@ -100,7 +100,7 @@ def run(
     if plot is not None:
         from fasim.plots_experiments import experiment_curves
 
-        write_whole(Path(plot).expanduser(), experiment_curves(experiment, rows, variant))
+        write_whole(user_path(plot), experiment_curves(experiment, rows, variant))
     if as_json:
         content = {"experiment": experiment.name, "variant": variant, "results": str(path)}
         click.echo(json.dumps(content | {"rows": [row.as_dict() for row in rows]}, indent=1, allow_nan=False))
@@ -222,7 +222,7 @@ def _run_missing(
                 result_lines.append(path, {"cell": cell, **line, **again})
                 progress.say(f"{title}: {_figure(line, measure)}, {line['seconds']:.0f} s")
     except KeyboardInterrupt:
-        click.echo("fasim: stopped; the runs that have finished are kept", err=True)
+        say_stopped("the runs that have finished are kept")
         return True
     return False
 

@@ -9,7 +9,7 @@ import click
 
 from fasim import cli_options as have
 from fasim import cli_read as read
-from fasim.cli_groups import INTERRUPTED, Command
+from fasim.cli_groups import INTERRUPTED, Command, say_stopped
 from fasim.errors import FasimError
 from fasim.progress import Progress
 
@@ -66,7 +66,7 @@ def train(**given: Any) -> None:  # noqa: ANN401
             results.discard()
             raise
         run, interrupted = stop.run, True
-        click.echo("fasim: stopped; the epochs that have finished are kept", err=True)
+        say_stopped("the epochs that have finished are kept")
     except (FasimError, MemoryError, KeyboardInterrupt):
         results.discard()
         raise

@@ -96,6 +96,15 @@ class ResultFolder:
                 folder.rmdir()
 
 
+def user_path(text: str) -> Path:
+    """Return the path that a text names, ``~`` and ``~name`` for home folders; one that is nobody's stands for itself."""
+    path = Path(text)
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file under a temporary name and rename it, so that no reader meets half a file."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}{PART}")

@@ -19,7 +19,7 @@ from fasim import plots, plots_target
 from fasim.comparison import Comparison
 from fasim.energy import Estimate
 from fasim.errors import OutputError
-from fasim.files import ResultFolder, write_json, write_whole
+from fasim.files import ResultFolder, user_path, write_json, write_whole
 from fasim.progress import figures
 from fasim.target import Target
 from fasim.training import Run
@@ -33,7 +33,7 @@ def result_folder(out: str | None, what: str, data: str, *, alone: bool = False)
     if out is not None:
         if not out.strip():
             raise OutputError("--out '': give the name of a folder, or leave the option out")
-        return ResultFolder(Path(out).expanduser(), alone=alone)
+        return ResultFolder(user_path(out), alone=alone)
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     return ResultFolder(Path("runs") / f"{stamp}-{what}-{Path(data).stem}", fresh=True, alone=alone)
 

@@ -229,14 +229,15 @@ def train(
                 run.stopped = True
                 break
             run.epochs.append(trainer.epoch(run, epoch, epochs))
+            # before the checkpoint: killed between the two, a run repeats the epoch and measures it again
+            if after_epoch is not None:
+                after_epoch(run)
             if folder is not None:
                 sites = {site: asdict(count) for site, count in run.trace.sites.items()}
                 done = [plain(one) for one in run.epochs]
                 checkpoint.save(folder, checkpoint.Checkpoint(settings_of_run, done, sites, run.state))
             if on_epoch is not None:
                 on_epoch(run.epochs[-1])
-            if after_epoch is not None:
-                after_epoch(run)
             if trainer.stops_at_target(run):
                 run.stopped = True
                 break

@@ -110,6 +110,8 @@ class Diagnostics:
         if not self.records:
             start = initial_state(run.network, run.schedule, run.seed)
             self.records.append({"epoch": 0, **self._at(self._probe, run, start)})
+        # a killed run may have measured an epoch that its checkpoint does not hold yet
+        self.records = [record for record in self.records if record["epoch"] != len(run.epochs)]
         self.records.append({"epoch": len(run.epochs), **self._at(self._probe, run, run.state)})
 
     def json_lines(self) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fasim.errors import FormatError, unknown_name
+from fasim.files import user_path
 from fasim.fixedpoint.cast import Cast
 
 SOURCES = ("philox", "lfsr")
@@ -112,7 +113,7 @@ class Functions:
     def beside(self, folder: Path) -> Functions:
         """Return the same with the paths of files absolute, those that are relative being looked for from a folder."""
         found: dict[str, Any] = {
-            name: str((folder / Path(vars(self)[name]).expanduser()).absolute()) for name in self._names_of_files()
+            name: str((folder / user_path(vars(self)[name])).absolute()) for name in self._names_of_files()
         }
         return replace(self, **found)
 

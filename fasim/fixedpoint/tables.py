@@ -10,13 +10,13 @@ import zlib
 from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fasim.errors import FormatError
+from fasim.files import user_path
 from fasim.fixedpoint import functions
 from fasim.fixedpoint.format import Fixed
 from fasim.fixedpoint.options import FORMS, MAX_SOFTMAX_BITS
@@ -176,7 +176,7 @@ def checksum(path: str) -> int:
 
 def _text(path: str) -> str:
     try:
-        return Path(path).expanduser().read_text(encoding="utf-8")
+        return user_path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "no text"
         raise FormatError(
