@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fasim.arrays import read_array
 from fasim.errors import ConfigError, DataError
 from fasim.files import write_json, write_whole
 from fasim.memory import aligned_copy
@@ -73,9 +74,9 @@ def load(folder: Path) -> Checkpoint:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         arrays = folder / Path(content["arrays"]).name
-        # opened here: NumPy leaves a damaged file open
-        with arrays.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            state = {name: aligned_copy(file[name]) for name in file.files}
+        with zipfile.ZipFile(arrays) as archive:
+            members = archive.infolist()
+            state = {one.filename.removesuffix(".npy"): aligned_copy(read_array(archive, one)) for one in members}
         return Checkpoint(content["settings"], content["epochs"], content["sites"], state)
     except OSError as error:
         raise DataError(

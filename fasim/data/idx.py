@@ -18,14 +18,12 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from fasim.arrays import MAX_DEFLATE_RATIO, MAX_UNZIPPED
 from fasim.errors import DataError
 
 CHUNK = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
 MAX_AXES = 4
-
-# A deflate stream cannot grow by more than this when unzipped, so a header that claims more lies.
-MAX_DEFLATE_RATIO = 1032
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +119,10 @@ def _content(
     needed = len(content) + math.prod(dims)
     if 0 in dims:
         raise DataError(f"{label}: holds no values (axes {dims}): give the official file")
+    if not exact and available >= needed > MAX_UNZIPPED:
+        raise DataError(
+            f"{label}: the header (axes {dims}) needs {needed} bytes, and {MAX_UNZIPPED} at most are unzipped: unzip it"
+        )
     if needed > available or (exact and needed != available):
         holds = f"the file holds {available}" if exact else f"it cannot unzip to over {available}"
         raise DataError(

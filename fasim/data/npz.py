@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from fasim.data.idx import MAX_DEFLATE_RATIO
+from fasim import arrays
 from fasim.errors import DataError
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
@@ -47,9 +45,9 @@ def read(path: Path) -> NpzContent:
     DataError
         The file cannot be read, lacks an array, or an array does not fit; the message names it.
     """
-    arrays = _read_arrays(path)
-    x_train, x_test = arrays["x_train"], arrays["x_test"]
-    y_train, y_test = (_labels(path, key, arrays[key]) for key in ("y_train", "y_test"))
+    found = _read_arrays(path)
+    x_train, x_test = found["x_train"], found["x_test"]
+    y_train, y_test = (_labels(path, key, found[key]) for key in ("y_train", "y_test"))
     shape = _image_shape(path, "x_train", x_train)
     if _image_shape(path, "x_test", x_test) != shape or x_test.ndim != x_train.ndim:
         raise _refusal(
@@ -67,7 +65,7 @@ def read(path: Path) -> NpzContent:
             f"the kind of x_train, {x_train.dtype}",
             "store both alike",
         )
-    codes_train, codes_test = (_codes(path, key, arrays[key]) for key in ("x_train", "x_test"))
+    codes_train, codes_test = (_codes(path, key, found[key]) for key in ("x_train", "x_test"))
     for part, x, y in (("train", codes_train, y_train), ("test", codes_test, y_test)):
         if len(x) != len(y):
             raise _refusal(
@@ -128,16 +126,7 @@ def _read_array(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> 
     """
     key = info.filename.removesuffix(".npy")
     try:
-        with archive.open(info) as member:
-            version = npy.read_magic(member)
-            header = {
-                (1, 0): npy.read_array_header_1_0,
-                (2, 0): npy.read_array_header_2_0,
-            }.get(version)
-            if header is None:
-                raise ValueError(f"npy version {version}")
-            shape, _, dtype = header(member)
-            start = member.tell()
+        _, dtype, claimed = arrays.read_header(archive, info)
         if dtype.hasobject or dtype.names is not None:
             raise _refusal(
                 path,
@@ -146,8 +135,11 @@ def _read_array(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> 
                 "plain numbers",
                 "convert it with numpy.asarray(..., dtype=...)",
             )
-        claimed = start + math.prod(shape) * dtype.itemsize
-        if claimed != info.file_size or claimed > info.compress_size * MAX_DEFLATE_RATIO:
+        if info.file_size == claimed > arrays.MAX_UNZIPPED and info.compress_type != zipfile.ZIP_STORED:
+            raise _refusal(
+                path, key, f"{claimed} bytes when unzipped", f"{arrays.MAX_UNZIPPED} at most", "save it with numpy.savez"
+            )
+        if claimed != info.file_size or claimed > arrays.most(archive, info):
             raise _refusal(
                 path,
                 key,
@@ -155,8 +147,7 @@ def _read_array(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> 
                 "equal sizes",
                 "the file is damaged: save it again with numpy.savez",
             )
-        with archive.open(info) as member:
-            return npy.read_array(member, allow_pickle=False)
+        return arrays.read_array(archive, info)
     except ValueError as error:
         raise DataError(f"{path}: {key} is not a whole array ({error}); save it again with numpy.savez") from error
 
