@@ -54,6 +54,10 @@ COMMANDS = {
         "fasim.cli_show:show",
         "Print the schedule of one training step: every op, what it waits for, what must be kept.",
     ),
+    "sweep": (
+        "fasim.cli_sweep:sweep",
+        "Run every point of a grid or random sample on many workers, and go on where it was stopped.",
+    ),
     "train": (
         "fasim.cli_train:train",
         "Train one network and draw its learning curves.",

@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from fasim.rules import Rule
     from fasim.schedule import StepSettings
 
-# multiply-accumulates of a forward pass below which a second thread costs more at the barriers than it brings
-SMALL_STEP = 4_000_000
-OUTPUT_OF_LOSS = {"bce": "sigmoid", "cross_entropy": "softmax", "mse": "linear", "half_mse": "linear"}
-
 
 def data(given: dict[str, Any]) -> Data:
     """Return the data set that the options name, standardised as they say."""
@@ -69,10 +65,11 @@ def rule(text: str) -> Rule:
 
 def network(given: dict[str, Any], topology: str, loss: str) -> Network:
     """Return the network of a topology string, with the output activation that the loss needs unless one is given."""
+    from fasim.losses import DEFAULT_OUTPUTS
     from fasim.network import Network
 
     names = ("hidden", "init", "bias_init", "batch_norm", "dropout", "input_dropout", "dropout_kind")
-    output = given["output"] or OUTPUT_OF_LOSS[loss]
+    output = given["output"] or DEFAULT_OUTPUTS[loss]
     return Network.parse(topology, output=output, **{name: given[name] for name in names})
 
 
@@ -157,7 +154,8 @@ def rates(text: str, used: list[Rule]) -> float | dict[str, float]:
 
 def threads(given: int, network: Network, settings: StepSettings) -> int:
     """Choose one thread where a step is so small that meeting at barriers costs more than it gains."""
+    from fasim.execution import is_worth_threads
+
     if given:
         return given
-    macs = settings.batch_size * sum(segment.map_size * segment.fan_in for segment in network.segments)
-    return (os.cpu_count() or 1) if macs > SMALL_STEP else 1
+    return (os.cpu_count() or 1) if is_worth_threads(network, settings.batch_size) else 1

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from fasim.fixedpoint import Datapath
+from fasim.network import Network
 from fasim.schedule import Schedule
+
+# multiply-accumulates of a forward pass below which a second thread costs more at the barriers than it brings
+SMALL_STEP = 4_000_000
 
 
 def executed(batch_size: int, datapath: Datapath | None) -> str:
@@ -18,3 +22,8 @@ def executed(batch_size: int, datapath: Datapath | None) -> str:
 def steps_to_warm(schedule: Schedule) -> int:
     """Return after how many steps all has run that a run consists of: deferred updates come first in the second."""
     return 2 if schedule.fuse == "deferred" else 1
+
+
+def is_worth_threads(network: Network, batch_size: int) -> bool:
+    """Return whether a step is so large that threads gain more than they lose by waiting for each other."""
+    return batch_size * sum(segment.map_size * segment.fan_in for segment in network.segments) > SMALL_STEP

@@ -53,6 +53,10 @@ LOSSES = {
 }
 
 
+# the output activation that is used when none is given
+DEFAULT_OUTPUTS = {name: loss.outputs[0] for name, loss in LOSSES.items()} | dict.fromkeys(SQUARED, "linear")
+
+
 def get(name: str, output: str) -> Loss:
     """Return the loss, or refuse one that is unknown or does not go with the output activation."""
     if name not in LOSSES:

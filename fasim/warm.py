@@ -22,7 +22,7 @@ from fasim.errors import ConfigError
 from fasim.execution import executed, steps_to_warm
 from fasim.fixedpoint import Datapath, load_datapath
 from fasim.kernels.compile import CACHE_FOLDER, compilations
-from fasim.losses import LOSSES
+from fasim.losses import DEFAULT_OUTPUTS
 from fasim.network import ACTIVATIONS, DROPOUTS, Network
 from fasim.optimizers import OPTIMIZERS
 from fasim.schedule import Schedule, StepSettings
@@ -36,7 +36,6 @@ WIDE, WIDER, AUTO_ENCODER = "128-256-256-16", "320-272-272-16", "36-5-36"
 # besides, sums of so many products that their registers are wide
 LARGE_MAPS = "32x32x1-2c3-2c3-8p-8-4"
 SIZES = ((DENSE, 4), (MAPS, 4), (WIDE, 1), (WIDE, 32), (WIDER, 1), (WIDER, 32), (WIDER, 512), (LARGE_MAPS, 128))
-OUTPUT_OF_LOSS = {name: loss.outputs[0] for name, loss in LOSSES.items()} | {"mse": "linear", "half_mse": "linear"}
 # rules that read weights, the error, its sign, the label
 MAIN_RULES = ("bp", "dfa", "sdfa", "drtp")
 # hidden activation and loss, as the presets and their papers have them
@@ -178,7 +177,7 @@ def run(case: Case) -> bool:
 def _prepared(case: Case) -> _Prepared | None:
     """Return what a case runs, or None where rule or datapath refuse it."""
     datapath = _datapath(case.datapath)
-    options = {"hidden": case.hidden, "output": OUTPUT_OF_LOSS[case.loss]} | case.network
+    options = {"hidden": case.hidden, "output": DEFAULT_OUTPUTS[case.loss]} | case.network
     try:
         network = Network.parse(case.topology, **options)
         settings = StepSettings(batch_size=case.batch, loss=case.loss, **case.settings)
