@@ -13,6 +13,7 @@ from fasim.data import Data, load
 from fasim.energy import Estimate, estimate, load_processor
 from fasim.errors import ConfigError
 from fasim.fixedpoint import Datapath, load_datapath
+from fasim.intervals import paired_difference
 from fasim.network import Network
 from fasim.plan import Plan
 from fasim.rng import check_seed
@@ -136,6 +137,32 @@ class Comparison:
         """Whether there is an accuracy; otherwise rules are compared by their test loss."""
         return self.settings.target == "label"
 
+    def difference_to_first(self, row: Row) -> dict[str, object]:
+        """Return by how much a row differs from the first rule on the same datapath, over the seeds that both have.
+
+        ``mean`` of ``figure(rule, seed) - figure(first rule, seed)`` with Student's interval of 95 %, see
+        :func:`fasim.intervals.paired_difference`; the figure is the test accuracy, 0..1, without labels the test loss.
+
+        Returns
+        -------
+        dict
+            ``versus``, ``mean``, ``low``, ``high``, ``seeds``; all but the first are None (seeds: 0) for the first rule
+            itself and where a loss is infinite, the ends with one seed alone.
+        """
+        first = self.rows[0].rule
+        versus: dict[str, object] = {"versus": first, "mean": None, "low": None, "high": None, "seeds": 0}
+        other = next((one for one in self.rows if (one.rule, one.datapath) == (first, row.datapath)), None)
+        if other is None or other is row:
+            return versus
+        name = "test_accuracy" if self.has_labels else "test_loss"
+        own, base = ({run.seed: getattr(run, name) for run in one.runs} for one in (row, other))
+        if not all(map(math.isfinite, (*own.values(), *base.values()))):
+            return versus
+        found = paired_difference(own, base)
+        if found is None:
+            return versus
+        return {"versus": first, "mean": found.mean, "low": found.low, "high": found.high, "seeds": found.count}
+
     def as_dict(self) -> dict[str, object]:
         """Return everything for JSON."""
         network = self.network
@@ -159,7 +186,7 @@ class Comparison:
             "datapaths": self.datapaths,
             "complete": self.complete,
         }
-        rows = [row.as_dict() for row in self.rows]
+        rows = [row.as_dict() | {"difference_to_first": self.difference_to_first(row)} for row in self.rows]
         if self.target is not None:
             content["target"] = asdict(self.target) | {
                 "evaluate_every": self.target.steps_between(self.settings.batch_size) * self.settings.batch_size

@@ -94,8 +94,11 @@ def comparison_table(comparison: Comparison, width: int = PIPE_WIDTH) -> Table:
     content = comparison.as_dict()
     rows: list[dict[str, Any]] = content["rows"]  # type: ignore[assignment]
     note = f" ({comparison.data_note})" if comparison.data_note else ""
-    columns = (ACCURACY if comparison.has_labels else LOSS, *_target_columns(comparison.target), *COLUMNS[1:])
-    cells = [dict(zip(columns, _cells(row), strict=True)) for row in rows]
+    figure = ACCURACY if comparison.has_labels else LOSS
+    several = len({row["rule"] for row in rows}) > 1
+    difference = (f"difference to {rows[0]['rule']}",) if several else ()
+    columns = (figure, *_target_columns(comparison.target), *COLUMNS[1:ALWAYS], *difference, *COLUMNS[ALWAYS:])
+    cells = [dict(zip(columns, _cells(row, several), strict=True)) for row in rows]
     names = max(len(row["rule"]) for row in rows) + max(len(row["datapath"]) for row in rows)
     shown: list[str] = []
     used = max(names, len("rule" + "datapath")) + 7
@@ -128,6 +131,8 @@ def _caption(comparison: Comparison, rows: list[dict[str, Any]], hidden: list[st
         f"energy per training sample on {comparison.processor}; ratio to bp on the same datapath, low .. high over the "
         "technology's constants; memory: most bytes of one step that live at once, act memory those of activations"
     )
+    if any(row["difference_to_first"]["mean"] is not None for row in rows):
+        text += f"; difference to {rows[0]['rule']}: mean over the seeds of both, with its 95 % interval"
     if comparison.target is not None:
         text += _target_note(comparison, rows)
     if not all(row["fits"] for row in rows):
@@ -149,7 +154,7 @@ def plural(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
+def _cells(row: dict[str, Any], several: bool) -> list[str]:  # noqa: FBT001
     figure = _mean(row["test_loss_mean"], row["test_loss_std"], 1, 4)
     if row["test_accuracy_mean"] is not None:
         figure = _mean(row["test_accuracy_mean"], row["test_accuracy_std"], 100, 1)
@@ -162,6 +167,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
         *_target_cells(row),
         picojoules(row["energy_pj_per_sample"]["typical"]),
         f"{ratio['typical']:.2f} ({ratio['low']:.2f}..{ratio['high']:.2f})",
+        *([_difference(row)] if several else []),
         kibibytes(row["peak_activation_bytes"]),
         "-" if exact else f"{100 * row['saturation_fraction']:.2g} %",
         kibibytes(row["peak_live_bytes"]) + ((" *" if row["external_bytes"] else "") if row["fits"] else " !"),
@@ -170,6 +176,18 @@ def _cells(row: dict[str, Any]) -> list[str]:
         power_of_two(row["learning_rate"]),
         f"{row['train_samples_per_s']:,}",
     ]
+
+
+def _difference(row: dict[str, Any]) -> str:
+    """Return ``-0.7 (-1.2..-0.2)``, in points of accuracy; without labels of the loss."""
+    found = row["difference_to_first"]
+    if found["mean"] is None:
+        return "-"
+    unit, digits = (1, 4) if row["test_accuracy_mean"] is None else (100, 1)
+    text = f"{unit * found['mean']:+.{digits}f}"
+    return (
+        text if found["low"] is None else f"{text} ({unit * found['low']:+.{digits}f}..{unit * found['high']:+.{digits}f})"
+    )
 
 
 def _target_columns(target: Target | None) -> tuple[str, ...]:

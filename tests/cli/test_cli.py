@@ -72,6 +72,7 @@ def test_compare_json_has_the_promised_keys_and_nothing_else_on_stdout():
         "saturations",
         "saturation_fraction",
         "wraps",
+        "difference_to_first",
     }
     assert row["seeds"] == [0, 3]
     assert 0 < row["test_accuracy_mean"] < 1

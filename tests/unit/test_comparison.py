@@ -13,6 +13,7 @@ from fasim import backends, compare, train
 from fasim.data import load
 from fasim.errors import ConfigError
 from fasim.fixedpoint import Cast, Fixed, load_datapath
+from fasim.network import Network
 from fasim.rng import stream
 from fasim.rules import evaluation_pass, training_step
 from fasim.schedule import StepSettings
@@ -41,6 +42,39 @@ def test_rows_aggregate_their_seeds():
     assert content["saturations"] > 0
     assert 0 < content["saturation_fraction"] < 1
     assert result.complete
+
+
+def test_differences_are_taken_seed_by_seed_to_the_first_rule_on_the_same_datapath():
+    result = compare("digits", "64-24-10", rules=["bp", "dfa"], datapaths=["float32", "s8"], epochs=2, seeds=[4, 7, 9])
+    rows = result.as_dict()["rows"]
+    for row, first in ((1, 0), (3, 2)):
+        own, base = (result.rows[place].runs for place in (row, first))
+        pairs = [one.test_accuracy - other.test_accuracy for one, other in zip(own, base, strict=True)]
+        found = rows[row]["difference_to_first"]
+        assert (found["versus"], found["seeds"]) == ("bp", 3)
+        assert found["mean"] == pytest.approx(fmean(pairs))
+        # 4.3027 is Student's quantile 0.975 for 2 degrees of freedom
+        reach = 4.3027 * stdev(pairs) / 3**0.5
+        assert (found["low"], found["high"]) == pytest.approx((fmean(pairs) - reach, fmean(pairs) + reach), abs=1e-5)
+    assert rows[0]["difference_to_first"] == {"versus": "bp", "mean": None, "low": None, "high": None, "seeds": 0}
+
+
+def test_an_interrupted_comparison_takes_differences_over_the_seeds_that_both_rules_have():
+    result = compare("digits", "64-8-10", rules=["bp", "dfa"], datapaths=["float32"], epochs=1, seeds=[1, 2, 3])
+    first, second = result.rows
+    del second.runs[1:]
+    found = result.difference_to_first(second)
+    assert found["mean"] == second.runs[0].test_accuracy - first.runs[0].test_accuracy
+    assert (found["low"], found["high"], found["seeds"]) == (None, None, 1)
+
+
+def test_without_labels_the_difference_is_that_of_the_losses():
+    settings = StepSettings(target="input", loss="mse")
+    net = Network.parse("64-8-64", output="linear")
+    result = compare("digits", net, rules=["bp", "dfa"], datapaths=["float32"], epochs=1, seeds=[0, 1], settings=settings)
+    losses = [[run.test_loss for run in row.runs] for row in result.rows]
+    found = result.difference_to_first(result.rows[1])
+    assert found["mean"] == pytest.approx(fmean(losses[1]) - fmean(losses[0]))
 
 
 def test_a_cell_of_a_comparison_equals_its_single_run():

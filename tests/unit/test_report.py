@@ -33,6 +33,18 @@ def test_a_wide_table_has_every_column(comparison):
     assert "more columns" not in text
 
 
+def test_the_difference_to_the_first_rule_has_a_column_with_its_interval():
+    two = compare("digits", "64-8-10", rules=["dfa", "bp"], datapaths=["float32"], epochs=1, seeds=[0, 1])
+    table = comparison_table(two)
+    texts = {column.header: list(column.cells) for column in table.columns}["difference to dfa"]
+    found = {key: 100 * value for key, value in two.difference_to_first(two.rows[1]).items() if isinstance(value, float)}
+    assert texts == ["-", f"{found['mean']:+.1f} ({found['low']:+.1f}..{found['high']:+.1f})"]
+    assert "difference to dfa: mean over the seeds of both, with its 95 % interval" in table.caption
+    alone = comparison_table(replace(two, rows=two.rows[:1]))
+    assert not [column for column in alone.columns if "difference" in str(column.header)]
+    assert "difference" not in alone.caption
+
+
 @pytest.mark.parametrize("width", [80, 100, 130])
 def test_a_narrow_table_keeps_its_names_and_says_what_is_missing(comparison, width):
     text = printed(comparison_table(comparison, width), width)
