@@ -62,6 +62,10 @@ COMMANDS = {
         "fasim.cli_train:train",
         "Train one network and draw its learning curves.",
     ),
+    "tune": (
+        "fasim.cli_tune:tune",
+        "Search learning rate and feedback scale for every rule and datapath, with the same number of trials for each.",
+    ),
 }
 
 

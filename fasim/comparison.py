@@ -161,7 +161,7 @@ class Comparison:
         found = paired_difference(own, base)
         if found is None:
             return versus
-        return {"versus": first, "mean": found.mean, "low": found.low, "high": found.high, "seeds": found.count}
+        return {"versus": first, "mean": found.mean, "low": found.low, "high": found.high, "seeds": found.size}
 
     def as_dict(self) -> dict[str, object]:
         """Return everything for JSON."""

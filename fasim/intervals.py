@@ -16,7 +16,7 @@ class MeanInterval(NamedTuple):
     mean: float
     low: float | None
     high: float | None
-    count: int
+    size: int
 
 
 def t_interval(values: Sequence[float]) -> MeanInterval:

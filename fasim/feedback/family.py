@@ -43,6 +43,8 @@ class Family:
         Bits of an LFSR for each element; 0 where the matrix is stored.
     shared : bool
         All layers read the first columns of one matrix.
+    factor : float
+        All values times this.
     """
 
     base: str
@@ -52,6 +54,7 @@ class Family:
     encoding: str = "dense"
     generated_bits: int = 0
     shared: bool = False
+    factor: float = 1.0
 
     @property
     def text(self) -> str:
@@ -76,6 +79,8 @@ class Family:
         given = [(self.structure, self.sizes), (self.encoding if self.encoding != "dense" else "", ())]
         if self.generated:
             given.append(("lfsr", () if self.generated_bits == BITS else (self.generated_bits,)))
+        if self.factor != 1:
+            given.append(("scale", (self.factor,)))
         return [(name, numbers) for name, numbers in (*given, ("shared" if self.shared else "", ())) if name]
 
     # --- sizes -----------------------------------------------------------------------------------------------------
@@ -232,7 +237,7 @@ class Family:
 
     def _scale(self, outputs: int, units: int) -> float:
         per_unit = self._per_unit(outputs) if self.structure == "k" else None
-        return dense.scale_of(self.base, self.number, outputs, units, per_unit)
+        return self.factor * dense.scale_of(self.base, self.number, outputs, units, per_unit)
 
     def _limit(self, scale: float) -> float:
         """Return the largest magnitude before coding."""

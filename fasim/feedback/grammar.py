@@ -1,7 +1,7 @@
 """The words of a feedback family's text: ``<base>[:<number>][+<modifier>[:<number>[:<number>]]]...``.
 
 Modifiers in any order, at most one of each kind: structure (which outputs a unit is wired to), values (how they are coded),
-origin (drawn or generated) and sharing.
+origin (drawn or generated), scale and sharing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Modifier(NamedTuple):
     Parameters
     ----------
     kind : str
-        ``structure``, ``values``, ``origin`` or ``sharing``.
+        ``structure``, ``values``, ``origin``, ``scale`` or ``sharing``.
     numbers : tuple of str
         What stands after its colons.
     example : str
@@ -42,6 +42,7 @@ MODIFIERS = {
     "ternary": Modifier("values", (), "ternary", "inferred: 0 below half of the mean magnitude, rms kept"),
     "pow2": Modifier("values", (), "pow2", "inferred: nearest power of two, eight of them"),
     "lfsr": Modifier("origin", ("bits",), "lfsr:8", "inferred: Han and Yoo generate feedback, their generator is not said"),
+    "scale": Modifier("scale", ("x",), "scale:0.5", "inferred: all values times x, for the search of `fasim tune`"),
     "shared": Modifier("sharing", (), "shared", "original code of TinyDFA: one matrix, each layer its first columns"),
 }
 

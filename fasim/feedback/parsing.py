@@ -47,7 +47,8 @@ def parse(text: str) -> Family:
     structure, sizes = given.get("structure", ("", ()))
     bits = (given["origin"][1] or (BITS,))[0] if "origin" in given else 0
     encoding = given.get("values", ("dense", ()))[0]
-    family = Family(base, number, structure, sizes, encoding, int(bits), "sharing" in given)
+    factor = given["scale"][1][0] if "scale" in given else 1.0
+    family = Family(base, number, structure, sizes, encoding, int(bits), "sharing" in given, factor)
     _check(text, family)
     return family
 
@@ -81,6 +82,11 @@ def _modifier(text: str, word: str) -> tuple[str, tuple[float, ...]]:
         if not 0 < share <= 1:
             raise ConfigError(f"feedback {text!r}: the density must be above 0 and at most 1, such as +{example}")
         return name, (share,)
+    if name == "scale":
+        factor = _real(values[0])
+        if not 0 < factor < math.inf:
+            raise ConfigError(f"feedback {text!r}: the scale must be a positive number, such as +{example}")
+        return name, (factor,)
     whole = tuple(int(value) if _WHOLE.fullmatch(value) else 0 for value in values)
     if 0 in whole:
         raise ConfigError(f"feedback {text!r}: +{name} takes whole numbers from 1 on, such as +{example}")
@@ -94,12 +100,15 @@ def _modifier(text: str, word: str) -> tuple[str, tuple[float, ...]]:
 def _check(text: str, family: Family) -> None:
     """Refuse combinations without a meaning."""
     base, structure, encoding = BASES[family.base], family.structure, family.encoding
+    scalable = ", ".join(name for name, each in BASES.items() if each.ones == "none" and each.number != "inputs")
     symmetric = ", ".join(name for name, each in BASES.items() if each.ones == "none")
     if structure and (base.ones in ("diagonal", "sparse")):
         raise ConfigError(f"feedback {text!r}: {family.base} has a pattern of ones of its own and takes no +{structure}")
     if base.ones != "none" and (encoding != "dense" or structure == "rank"):
         word = "rank" if encoding == "dense" else encoding
         raise ConfigError(f"feedback {text!r}: +{word} needs a base that is symmetric about 0: {symmetric}")
+    if family.factor != 1 and (base.ones != "none" or base.number == "inputs"):
+        raise ConfigError(f"feedback {text!r}: +scale needs a base without ones or whole numbers: {scalable}")
     if structure == "rank" and encoding != "dense":
         raise ConfigError(f"feedback {text!r}: +{encoding} cannot code a sum of outer products, leave out it or +rank")
     if structure == "density" and family.shared:

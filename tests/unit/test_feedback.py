@@ -27,6 +27,8 @@ def allowed(base: str, modifier: str) -> bool:
         return True
     if kind == "origin":
         return base in UNIFORM
+    if kind == "scale":
+        return base in SYMMETRIC and base != "pocketnn"
     if kind == "values" or modifier.startswith("rank"):
         return base in SYMMETRIC
     return base in (*SYMMETRIC, "b1", "b5")
@@ -70,6 +72,20 @@ def test_modifiers_in_any_order_are_one_family() -> None:
     assert parse("uniform:1").text == parse("uniform:1.0").text == "uniform:1"
 
 
+@pytest.mark.parametrize(
+    "text", ["uniform", "gaussian:0.5", "crafton+k:2", "nokland+sign", "kaiming+rank:2", "uniform+lfsr:8"]
+)
+def test_a_scale_multiplies_every_value_and_the_bound(text: str) -> None:
+    plain, scaled = parse(text), parse(f"{text}+scale:0.25")
+    assert scaled.text.endswith("+scale:0.25")
+    before, after = plain.dense_matrix(1, SHAPE, SEED), scaled.dense_matrix(1, SHAPE, SEED)
+    assert np.abs(after).max() > 0
+    np.testing.assert_allclose(after, 0.25 * before, rtol=1e-12)
+    # of a low-rank matrix the bound is that of a factor, and the product of both is scaled
+    assert scaled.bound(SHAPE) == pytest.approx(plain.bound(SHAPE) * (0.5 if plain.structure == "rank" else 0.25))
+    assert parse(f"{text}+scale:1") == plain
+
+
 def test_a_family_says_what_it_is() -> None:
     family = parse("crafton+lfsr:4+ternary+shared")
     assert family == Family("crafton", encoding="ternary", generated_bits=4, shared=True)
@@ -104,6 +120,9 @@ def test_a_family_says_what_it_is() -> None:
         ("uniform+lfsr:33", "32 bits"),
         ("uniform+lfsr:1:2", "such as +lfsr:8"),
         ("uniform+k:1+rank:2", "one is allowed"),
+        ("uniform+scale:0", "positive number, such as +scale:0.5"),
+        ("uniform+scale", "such as +scale:0.5"),
+        ("b1+scale:2", "a base without ones or whole numbers: uniform, kaiming, nokland, gaussian, crafton, b7"),
         ("uniform+sign+pow2", "one is allowed"),
         ("uniform+shared+shared", "one is allowed"),
         ("uniform+rank:2+sign", "outer products"),

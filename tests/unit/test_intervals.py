@@ -20,7 +20,7 @@ def test_the_interval_is_students(degrees):
     reach = QUANTILES[degrees] * values.std(ddof=1) / math.sqrt(len(values))
     assert found.mean == pytest.approx(values.mean())
     assert (found.low, found.high) == pytest.approx((values.mean() - reach, values.mean() + reach), abs=2e-3)
-    assert found.count == degrees + 1
+    assert found.size == degrees + 1
 
 
 def test_it_holds_the_true_mean_as_often_as_it_says():
@@ -41,7 +41,7 @@ def test_a_difference_is_taken_over_the_seeds_of_both():
     own, other = {1: 0.9, 2: 0.8, 5: 0.1}, {2: 0.75, 1: 0.8, 7: 0.0}
     found = paired_difference(own, other)
     assert found.mean == pytest.approx(0.075)
-    assert found.count == 2
+    assert found.size == 2
     assert paired_difference({1: 0.5}, {2: 0.5}) is None
 
 
