@@ -14,6 +14,8 @@ PLAN = "From epoch to epoch"
 TARGET = "Energy to a target accuracy"
 SCHEDULE = "Schedule"
 RUN = "Run and results"
+WORKERS = "Workers"
+RESULTS = "Results"
 
 NET = option(NETWORK, "--net", help="Topology, such as 784-500-10; default by data set.")
 NET_NEEDED = option(
@@ -201,4 +203,23 @@ COMPARE_OPTIONS = options(
     click.option("--seeds", default="0,1,2", help="Seeds, comma-separated."),
     click.option("--lr", help="Learning rate: 0.001, 2^-7 or by rule dfa=1.5e-4,fa=5e-4.", show_default="2^-7 for sgd"),
     *(DATA_OPTIONS, NET, NETWORK_OPTIONS, STEP_OPTIONS, PLAN_OPTIONS, TARGET_OPTIONS, RUN_OPTIONS),
+)
+WORKER_OPTIONS = options(
+    option(
+        WORKERS,
+        "--workers",
+        type=int,
+        help="Processes on this machine; 0: this one, without Dask.",
+        show_default="one a core",
+    ),
+    option(
+        WORKERS,
+        "--scheduler",
+        default="",
+        metavar="ADDRESS",
+        help="Use the workers of this Dask scheduler.",
+        show_default="none",
+    ),
+    option(WORKERS, "--gpu", is_flag=True, help="Run on GPUs: one point at a time for each GPU of a worker."),
+    option(WORKERS, "--threads", default=0, help="Threads of a point; 0: the cores divided by the workers."),
 )

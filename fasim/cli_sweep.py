@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fasim.cli_groups import INTERRUPTED, Command, option, options
+from fasim import cli_options as have
+from fasim.cli_groups import INTERRUPTED, Command, option
 from fasim.errors import ConfigError
 from fasim.progress import Progress
 
@@ -18,36 +19,17 @@ if TYPE_CHECKING:
     from fasim.sweep.grid import Sweep
 
 FAILED = 1
-WORKERS, RESULTS = "Workers", "Results"
-
-WORKER_OPTIONS = options(
-    option(
-        WORKERS,
-        "--workers",
-        type=int,
-        help="Processes on this machine; 0: this one, without Dask.",
-        show_default="one a core",
-    ),
-    option(
-        WORKERS,
-        "--scheduler",
-        default="",
-        metavar="ADDRESS",
-        help="Use the workers of this Dask scheduler.",
-        show_default="none",
-    ),
-    option(WORKERS, "--gpu", is_flag=True, help="Run on GPUs: one point at a time for each GPU of a worker."),
-    option(WORKERS, "--threads", default=0, help="Threads of a point; 0: the cores divided by the workers."),
-)
 
 
 @click.command(cls=Command)
 @click.argument("document", required=False, metavar="[FILE]")
-@WORKER_OPTIONS
-@option(RESULTS, "--out", help="Folder of the sweep, in which it also goes on.", show_default="runs/sweep-<name of FILE>")
-@option(RESULTS, "--report", metavar="FOLDER", help="Run nothing: show what is in the folder of a sweep.")
-@option(RESULTS, "--parquet", is_flag=True, help="Write the points as Parquet too (needs pyarrow).")
-@option(RESULTS, "--json", "as_json", is_flag=True, help="Print only JSON.")
+@have.WORKER_OPTIONS
+@option(
+    have.RESULTS, "--out", help="Folder of the sweep, in which it also goes on.", show_default="runs/sweep-<name of FILE>"
+)
+@option(have.RESULTS, "--report", metavar="FOLDER", help="Run nothing: show what is in the folder of a sweep.")
+@option(have.RESULTS, "--parquet", is_flag=True, help="Write the points as Parquet too (needs pyarrow).")
+@option(have.RESULTS, "--json", "as_json", is_flag=True, help="Print only JSON.")
 def sweep(
     document: str | None,
     workers: int | None,

@@ -12,7 +12,6 @@ import click
 from fasim import cli_options as have
 from fasim import cli_read as read
 from fasim.cli_groups import INTERRUPTED, Command, option
-from fasim.cli_sweep import RESULTS, WORKER_OPTIONS
 from fasim.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,10 +34,10 @@ SEARCH = "Search"
 @have.NETWORK_OPTIONS
 @have.STEP_OPTIONS
 @have.PLAN_OPTIONS
-@WORKER_OPTIONS
+@have.WORKER_OPTIONS
 @have.PROCESSOR
-@option(RESULTS, "--out", help="Folder of the search, in which it also goes on.", show_default="runs/tune-<data>")
-@option(RESULTS, "--json", "as_json", is_flag=True, help="Print only JSON.")
+@option(have.RESULTS, "--out", help="Folder of the search, in which it also goes on.", show_default="runs/tune-<data>")
+@option(have.RESULTS, "--json", "as_json", is_flag=True, help="Print only JSON.")
 def tune(**given: Any) -> None:  # noqa: ANN401
     """Search learning rate and feedback scale for every rule and datapath, with the same number of trials for each."""
     from fasim import report_sweep, report_tune
