@@ -25,6 +25,7 @@ import planted_fixed
 import planted_float
 import planted_kernels
 import planted_registers
+import planted_sweep
 from planted import Mutant
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,6 +41,7 @@ LISTS = (
     planted_float,
     planted_kernels,
     planted_registers,
+    planted_sweep,
 )
 MUTANTS = tuple(mutant for one in LISTS for mutant in one.MUTANTS)
 PASSED, FAILED = 0, 1  # pytest's exit codes; any other means that no test has run
