@@ -48,7 +48,7 @@ class Figures(NamedTuple):
 
 def compiled(entry: Entry) -> list[Any]:
     """Return a kernel in the compiler's own language, which becomes machine code of any target."""
-    codes, _ = cuda.compile_all(entry.kernel.py_func, entry.types, device=False, abi="numba", cc=(8, 0), output="ltoir")
+    codes, _ = cuda.compile_all(entry.function, entry.types, device=False, abi="numba", cc=(8, 0), output="ltoir")
     return [code if isinstance(code, ObjectCode) else ObjectCode.from_ltoir(code) for code in codes]
 
 
@@ -114,9 +114,9 @@ def planted() -> Iterator[tuple[Entry, str]]:
         for k in range(64):
             out[k] = local[k]
 
-    yield Entry("tenth", tenth, (float32[::1],)), "operations in float64"
-    yield Entry("crowded", crowded, (float32[::1],)), "shared"
-    yield Entry("indexed", indexed, (int64[::1],)), "bytes in local memory"
+    yield Entry("tenth", tenth, (float32[:, ::1],)), "operations in float64"
+    yield Entry("crowded", crowded, (float32[:, ::1],)), "shared"
+    yield Entry("indexed", indexed, (int64[:, ::1],)), "bytes in local memory"
 
 
 def main(targets: list[str]) -> int:

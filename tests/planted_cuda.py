@@ -8,6 +8,8 @@ CASTS = "tests/cuda/test_cuda_casts.py"
 PROGRAMS = "tests/cuda/test_cuda_programs.py"
 KERNELS = "tests/cuda/test_cuda_kernels.py::test_kernel_is_its_statement"
 PRODUCTS = "tests/cuda/test_cuda_products.py"
+POPULATION = "tests/cuda/test_cuda_population.py"
+OF_ITS_OWN = f"{POPULATION}::test_every_replica_is_its_own_run"
 
 MUTANTS = (
     Mutant(
@@ -90,8 +92,50 @@ MUTANTS = (
     Mutant(
         "state is brought back to the host before it was changed",
         "fasim/backends/cuda.py",
-        "np.copyto(state[name], bound.arrays[name].copy_to_host())",
+        "np.copyto(state[name], found)",
         "np.copyto(state[name], state[name])",
         f"{PROGRAMS}::test_every_rule_is_that_of_the_cpu[bp-s8]",
+    ),
+    Mutant(
+        "a kernel takes the arrays of the next replica",
+        "cuda/fasim_cuda/replicas.py",
+        "[min(replica, {name}.shape[0] - 1)]",
+        "[min(replica + 1, {name}.shape[0] - 1)]",
+        f"{OF_ITS_OWN}[dfa-float32]",
+    ),
+    Mutant(
+        "replicas draw with the seeds of others",
+        "fasim/backends/cuda.py",
+        'self.seed = self.arrays["seed"].reshape()',
+        'self.seed = upload(_stacked(states[::-1], "seed")).reshape()',
+        f"{OF_ITS_OWN}[bp-s8_stoch]",
+    ),
+    Mutant(
+        "replicas get the counts of others",
+        "fasim/backends/cuda.py",
+        "for of_replica in counted]",
+        "for of_replica in counted[::-1]]",
+        f"{POPULATION}::test_fixed_point_and_its_counts_are_those_of_the_cpu[bp]",
+    ),
+    Mutant(
+        "replicas see the samples in the order of the first",
+        "fasim/backends/cuda.py",
+        "if all(order is orders[0] or",
+        "if any(order is orders[0] or",
+        f"{OF_ITS_OWN}[drtp-s8]",
+    ),
+    Mutant(
+        "an array that a step needs for itself is one for all replicas",
+        "fasim/backends/cuda.py",
+        "return upload(np.zeros((self.replicas, size), dtype))",
+        "return upload(np.zeros((1, size), dtype))",
+        f"{POPULATION}::test_state_of_an_optimizer[adam]",
+    ),
+    Mutant(
+        "of two programs only the larger one's memory is counted",
+        "fasim/backends/population.py",
+        "sum(program.replica_bytes",
+        "max(program.replica_bytes",
+        f"{POPULATION}::test_how_many_replicas_fit",
     ),
 )

@@ -74,7 +74,7 @@ from fasim_cuda.sparse import (
     project_target_ell,
     project_target_ell_fixed,
 )
-from fasim_cuda.target import cuda, device_name, is_simulated
+from fasim_cuda.target import cuda, device_name, free_bytes, is_simulated
 from fasim_cuda.update import update_by_one, update_divided, update_fixed
 
 __all__ = [
@@ -99,6 +99,7 @@ __all__ = [
     "dropout",
     "dropout_fixed",
     "float_products",
+    "free_bytes",
     "gather_rows",
     "hidden_delta",
     "integer_products",

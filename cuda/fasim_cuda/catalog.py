@@ -6,28 +6,37 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from numba import boolean, float32, float64, int8, int16, int32, int64, uint8, uint32, uint64
+from numba.core.types import Array
 
 import fasim_cuda as kernels
 from fasim_cuda.products import INTEGERS
+from fasim_cuda.replicas import Kernel
 
-# one number, a flat array, rows: int64, int64[::1], int64[:, ::1]
+# what the kernel of one network sees: one number, a flat array, rows: int64, int64[::1], int64[:, ::1]
 F, F1, F2 = float32, float32[::1], float32[:, ::1]
 B1, B2, H1, H2, W1, W2 = int8[::1], int8[:, ::1], int16[::1], int16[:, ::1], int32[::1], int32[:, ::1]
 I, I1, I2 = int64, int64[::1], int64[:, ::1]  # noqa: E741
 U1, U2, T1 = uint8[::1], uint8[:, ::1], uint32[::1]
 D = float64
+# a number of which each replica has its own
+EACH = Array(int64, 0, "C")
 # product shift, rounding, lo, hi, overflow, every MAC, order, lanes
 REGISTER = (I,) * 8
 # seed, site, step; lo, hi, rounding, overflow; bits and half of a random word
-PLACE, MODES, WORD = (I, I, I1), (I, I, I, I), (I, boolean)
+PLACE, MODES, WORD = (EACH, I, I1), (I, I, I, I), (I, boolean)
 
 
 class Entry(NamedTuple):
-    """A kernel and one list of types of its arguments."""
+    """A kernel and one list of types of its arguments, as they are passed: arrays with the axis of replicas before them."""
 
     name: str
-    kernel: Any
+    kernel: Kernel
     types: tuple[Any, ...]
+
+    @property
+    def function(self) -> Any:  # noqa: ANN401
+        """What is compiled for these types."""
+        return self.kernel.of([isinstance(given, Array) for given in self.types]).py_func
 
 
 ELEMENTS: dict[str, tuple[tuple[Any, ...], ...]] = {
@@ -121,14 +130,23 @@ IN_FLOAT64 = {"adam_rates"}
 def entries() -> Iterator[Entry]:
     """Yield every kernel with each list of types."""
     for name, lists in ELEMENTS.items():
-        for types in lists:
-            yield Entry(name, getattr(kernels, name), types)
-    for name, types in PRODUCTS.items():
-        yield Entry(name, getattr(kernels.float_products(), name), types)
+        for seen in lists:
+            yield _entry(name, getattr(kernels, name), seen)
+    for name, seen in PRODUCTS.items():
+        yield _entry(name, getattr(kernels.float_products(), name), seen)
     for dtype in INTEGERS:
         code, codes, sums = STORED[dtype]
         products = vars(kernels.integer_products(dtype))
         for name, kernel in products.items():
             first = U2 if name in ("dense_forward_fixed", "weight_gradient_fixed") else codes
-            types = (codes, first, sums) if name == "weight_gradient_fixed" else (first, codes, sums)
-            yield Entry(name, kernel, (first, codes, code, I, I, sums) if name == "dense_forward_fixed" else types)
+            seen = (codes, first, sums) if name == "weight_gradient_fixed" else (first, codes, sums)
+            yield _entry(name, kernel, (first, codes, code, I, I, sums) if name == "dense_forward_fixed" else seen)
+
+
+def _entry(name: str, kernel: Kernel, seen: tuple[Any, ...]) -> Entry:
+    return Entry(name, kernel, tuple(_passed(given) for given in seen))
+
+
+def _passed(given: Any) -> Any:  # noqa: ANN401
+    """Return the type with the axis of replicas."""
+    return Array(given.dtype, given.ndim + 1, "C") if isinstance(given, Array) else given

@@ -14,6 +14,7 @@ Numba's own ``NUMBA_ENABLE_CUDASIM=1`` asks for the simulator too. The choice is
 from __future__ import annotations
 
 import os
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -21,6 +22,7 @@ from numba.core import config
 
 from fasim import gpus
 from fasim.errors import ConfigError
+from fasim_cuda.replicas import Kernel
 
 INSTALL = "pip install 'fasim[cuda]'"
 WAYS = ("gpu", "sim", "compile")
@@ -75,18 +77,26 @@ def device_name() -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
 
 
+def free_bytes() -> int:
+    """Return how much memory of the device is free; the simulator, which has none of its own, says 2^62."""
+    return int(min(cuda.current_context().get_memory_info()[0], 1 << 62))
+
+
 def jit(function: Any = None, **options: Any) -> Any:
-    """Make a kernel, compiled when it is launched first; never with types, for that would need a GPU at import.
+    """Make a kernel for any number of replicas, see `fasim_cuda.replicas`; never with types, which ask for a GPU at import.
 
     Parameters
     ----------
     function : callable
+        The kernel of one network. It is compiled when it is launched first.
     **options
         Of ``numba.cuda.jit``; those that the simulator has not are dropped there.
     """
+    if function is None:
+        return partial(jit, **options)
     if is_simulated:
         options = {name: value for name, value in options.items() if name not in NOT_SIMULATED}
-    return cuda.jit(**options) if function is None else cuda.jit(**options)(function)
+    return Kernel(function, cuda.jit(**options), _inlined)
 
 
 def device(function: Any) -> Any:
@@ -95,4 +105,9 @@ def device(function: Any) -> Any:
     Of the same module alone: the simulator replaces the name ``cuda`` by module, and a thread that returns to another
     module would take it away from those that are still in this one.
     """
-    return cuda.jit(device=True)(function) if is_simulated else cuda.jit(device=True, inline="always")(function)
+    return cuda.jit(device=True)(function) if is_simulated else _inlined(function)
+
+
+def _inlined(function: Any) -> Any:
+    """Return a function as a kernel calls it; the simulator's own threads run it as it is."""
+    return function if is_simulated else cuda.jit(device=True, inline="always")(function)

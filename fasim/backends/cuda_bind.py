@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -14,24 +15,54 @@ from fasim.scalar.rounding import OVERFLOWS, ROUNDINGS
 from fasim.schedule import Op, Schedule
 
 
-class DeviceArray(Protocol):
-    """An array on the device, whose type depends on the target."""
+class RawArray(Protocol):
+    """An array as the target knows it."""
 
     shape: tuple[int, ...]
-    size: int
     dtype: np.dtype
 
-    def reshape(self, *shape: int) -> Self:
+    def reshape(self, *shape: int) -> RawArray:
         """Return another view."""
 
     def copy_to_host(self) -> np.ndarray:
         """Return a copy that the CPU can read, once all launches before are done."""
 
 
-class Kernel(Protocol):
-    """A kernel, which a grid of blocks of threads makes callable."""
+class DeviceArray:
+    """An array on the device, of which each replica of a population has its own, or which all share.
 
-    def __getitem__(self, grid: tuple[int | tuple[int, int], int | tuple[int, int]]) -> Callable[..., None]:
+    Shape and size are those that one replica sees, so that a binding need not know how many there are.
+
+    Parameters
+    ----------
+    array : array of the device
+        [R, ...], or [1, ...] where replicas share it.
+    """
+
+    def __init__(self, array: RawArray) -> None:
+        self.array, self.replicas, self.shape = array, array.shape[0], tuple(array.shape[1:])
+        self.size, self.dtype = math.prod(self.shape), array.dtype
+
+    def reshape(self, *shape: int) -> DeviceArray:
+        """Return another view."""
+        return DeviceArray(self.array.reshape(self.replicas, *shape))
+
+    def copy_to_host(self) -> np.ndarray:
+        """Return a copy of all replicas, once all launches before are done."""
+        return self.array.copy_to_host()
+
+
+class Kernel(Protocol):
+    """A kernel for every replica of a population, see `fasim_cuda.replicas`."""
+
+    def of(self, arrays: Sequence[bool]) -> Compiled:
+        """Return it where these arguments are arrays, the others numbers."""
+
+
+class Compiled(Protocol):
+    """A kernel that a grid of blocks of threads makes callable."""
+
+    def __getitem__(self, grid: tuple[tuple[int, int, int], int | tuple[int, int]]) -> Callable[..., None]:
         """Return what launches the kernel."""
 
 
@@ -47,6 +78,55 @@ class Launch(NamedTuple):
     """Elements, or rows and columns of a product of matrices."""
 
 
+class Tile(Protocol):
+    """How a product of matrices is divided, see `fasim_cuda.Tile`."""
+
+    @property
+    def threads(self) -> int:
+        """Threads of a block, a side."""
+
+    @property
+    def side(self) -> int:
+        """Rows, and columns, of results of a block."""
+
+
+class Grid(NamedTuple):
+    """How launches are divided; no division changes a bit.
+
+    Parameters
+    ----------
+    threads : int
+        Of a block of single elements.
+    blocks : int
+        At most; a thread takes several elements where there are more.
+    tile : Tile
+        Of products of matrices.
+    """
+
+    threads: int
+    blocks: int
+    tile: Tile
+
+
+Ready = tuple[Compiled, tuple[tuple[int, int, int], int | tuple[int, int]], list[object]]
+
+
+def ready(launch: Launch, grid: Grid) -> Ready:
+    """Return a kernel, its grid and its arguments as the device takes them.
+
+    The grid's z axis counts replicas: as many as the array that holds most of them. What all share is written once.
+    """
+    kernel, given, extent = launch
+    arrays = [argument.array if isinstance(argument, DeviceArray) else None for argument in given]
+    replicas = max(array.shape[0] for array in arrays if array is not None)
+    arguments = [number if array is None else array for number, array in zip(given, arrays, strict=True)]
+    compiled = kernel.of([array is not None for array in arrays])
+    if isinstance(extent, int):
+        return compiled, ((min(-(-extent // grid.threads), grid.blocks), 1, replicas), grid.threads), arguments
+    side, threads = grid.tile.side, grid.tile.threads
+    return compiled, ((-(-extent[1] // side), -(-extent[0] // side), replicas), (threads, threads)), arguments
+
+
 class Inputs(NamedTuple):
     """What batches are gathered from, on the device."""
 
@@ -57,7 +137,7 @@ class Inputs(NamedTuple):
     scale: np.float32
     """Value of one code step where there is no gain."""
     order: DeviceArray
-    """int64[M], the samples of the whole run."""
+    """int64[M], the samples of the whole run, of each replica its own or one for all."""
     place: DeviceArray
     """int64[1], where in that order the batch begins."""
 
@@ -66,14 +146,18 @@ class Bound(Protocol):
     """What an op needs of a run."""
 
     arrays: Arrays
-    seed: int
+    seed: DeviceArray
+    """A number, of each replica its own."""
 
     @property
     def tile(self) -> object:
         """How products of matrices are divided."""
 
     def number(self, value: int) -> DeviceArray:
-        """Return an array (1,) that holds a number."""
+        """Return an array (1,) that holds a number, the same for all replicas."""
+
+    def zeros(self, size: int, dtype: type) -> DeviceArray:
+        """Return an array that no tensor has, of each replica its own."""
 
 
 class Operands:
@@ -90,7 +174,7 @@ class Operands:
     step : array
         int64[1], the step of what the op draws.
     counter : array or None
-        int64[2], of the op's site.
+        int64[2], of the op's site, for each replica.
     """
 
     def __init__(
@@ -104,6 +188,7 @@ class Operands:
     ) -> None:
         self.kernels, self.schedule, self.op, self.step, self.counter = kernels, schedule, op, step, counter
         self.arrays, self.seed, self.tile, self.number = bound.arrays, bound.seed, bound.tile, bound.number
+        self.zeros = bound.zeros
         self.read = [self.arrays[value.tensor] for value in op.reads]
         self.out = self.arrays[op.writes[0].tensor]
 
@@ -120,11 +205,6 @@ class Operands:
         rows, columns = self.out.shape
         return [Launch(kernel, (*self.read, *others, self.out), (rows, columns))]
 
-    def zeros(self, size: int, dtype: type) -> DeviceArray:
-        """Return an array of the device that no tensor has."""
-        made: DeviceArray = self.kernels.cuda.to_device(np.zeros(size, dtype))
-        return made
-
     @property
     def scale(self) -> np.float32:
         """Return the scale of a float32 op."""
@@ -139,7 +219,7 @@ class Operands:
         return (*limits(fmt, mode), ROUNDINGS[self.op.attrs["rounding"]], OVERFLOWS[mode])
 
     @property
-    def place(self) -> tuple[int, int, DeviceArray]:
+    def place(self) -> tuple[DeviceArray, int, DeviceArray]:
         """Return seed, site and step: where random words come from."""
         return self.seed, zlib.crc32(self.op.site.encode()), self.step
 

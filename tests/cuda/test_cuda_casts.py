@@ -62,10 +62,12 @@ def test_a_cast_in_place_and_on_any_grid() -> None:
     values, counters = result([rounded(x, 3, "STOCH", word) for x, word in zip(RAW.tolist(), drawn, strict=True)], "SAT")
     codes = -HI - 1, HI, ROUNDINGS["STOCH"], OVERFLOWS["SAT"]
     for blocks, threads in ((1, 1), (3, 2), (1, 16)):
-        given, counted, step, shift = map(kernels.cuda.to_device, (RAW, np.array([5, 6]), STEP, number(3)))
+        given, counted, step, shift = (
+            kernels.cuda.to_device(a[None]) for a in (RAW.copy(), np.array([5, 6]), STEP, number(3))
+        )
         kernels.requantize[blocks, threads](given, shift, *codes, SEED, SITE, step, 0, False, given, counted)
-        assert given.copy_to_host().tolist() == values
-        assert counted.copy_to_host().tolist() == counters
+        assert given.copy_to_host()[0].tolist() == values
+        assert counted.copy_to_host()[0].tolist() == counters
 
 
 @pytest.mark.parametrize("mode", OVERFLOWS)

@@ -59,7 +59,7 @@ def test_options_that_the_simulator_has_not(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(target.cuda, "jit", lambda **options: taken.append(options) or (lambda function: function))
     for simulated in (True, False):
         monkeypatch.setattr(target, "is_simulated", simulated)
-        assert target.jit(max_registers=32, fastmath=False)(abs) is abs
+        assert target.jit(max_registers=32, fastmath=False)(abs).function is abs
     assert taken == [{"fastmath": False}, {"max_registers": 32, "fastmath": False}]
 
 
