@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from statistics import fmean, stdev
+from typing import Any
 
 from fasim import backends
 from fasim.checks import check_fit, check_input, check_rates, default_learning_rate
@@ -16,6 +18,7 @@ from fasim.fixedpoint import Datapath, load_datapath
 from fasim.intervals import paired_difference
 from fasim.network import Network
 from fasim.plan import Plan
+from fasim.population import Replica, train_population
 from fasim.rng import check_seed
 from fasim.rules import Rule, training_step
 from fasim.rules import get as get_rule
@@ -303,24 +306,22 @@ def compare(
         for rule in used_rules:
             label = datapath_name(datapath)
             row = Row(rule.name, label, [], energies[rule.name, label], target)
-            for seed in seeds:
-                cell = Cell(rule.name, label, seed)
-                used, validation = (data, None) if target is None else hold_out(data, target, seed)
-                run = train(
-                    network,
-                    used,
-                    rule=rule,
-                    datapath=datapath,
-                    epochs=epochs,
-                    seed=seed,
-                    learning_rate=rates[rule.name],
-                    settings=settings,
-                    plan=plan,
-                    backend=backend,
-                    threads=threads,
-                    validation=validation,
-                    on_epoch=None if on_epoch is None else lambda epoch, cell=cell: on_epoch(cell, epoch),  # type: ignore[misc]
-                )
+            told = None if on_epoch is None else partial(_tell, on_epoch, rule.name, label)
+            runs = _runs(
+                network,
+                data,
+                [Replica(seed, rates[rule.name]) for seed in seeds],
+                target,
+                rule=rule,
+                datapath=datapath,
+                epochs=epochs,
+                settings=settings,
+                plan=plan,
+                backend=backend,
+                threads=threads,
+                on_epoch=told,
+            )
+            for run in runs:
                 row.runs.append(run)
                 if len(row.runs) == 1:
                     result.rows.append(row)
@@ -328,6 +329,30 @@ def compare(
                 if on_run is not None:
                     on_run(result, run)
     return result
+
+
+def _tell(on_epoch: Callable[[Cell, Epoch], None], rule: str, datapath: str, replica: Replica, epoch: Epoch) -> None:
+    on_epoch(Cell(rule, datapath, replica.seed), epoch)
+
+
+def _runs(
+    network: Network,
+    data: Data,
+    replicas: Sequence[Replica],
+    target: Target | None,
+    *,
+    on_epoch: Callable[[Replica, Epoch], None] | None,
+    **given: Any,  # noqa: ANN401
+) -> Iterator[Run]:
+    """Yield the run of each seed: as many at a time as the backend can, but one by one where seeds divide the data."""
+    if target is None:
+        yield from train_population(network, data, replicas, on_epoch=on_epoch, **given)
+        return
+    for one in replicas:
+        used, validation = hold_out(data, target, one.seed)
+        tell = None if on_epoch is None else partial(on_epoch, one)
+        given |= {"seed": one.seed, "learning_rate": one.learning_rate, "validation": validation, "on_epoch": tell}
+        yield train(network, used, **given)
 
 
 def datapath_name(datapath: Datapath | None) -> str:

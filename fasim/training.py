@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fasim import backends, checkpoint, losses, stopping
+from fasim.backends.population import outputs_of_all, run_all
 from fasim.checks import check_fit, check_input, check_rates, default_learning_rate
 from fasim.data import Data, augment, load
 from fasim.errors import ConfigError
@@ -24,9 +25,9 @@ from fasim.rng import stream
 from fasim.rules import Rule, evaluation_pass, training_step
 from fasim.rules import get as get_rule
 from fasim.runs import Epoch, Run, plain
-from fasim.schedule import StepSettings
+from fasim.schedule import Schedule, StepSettings
 from fasim.schedule import ops as kinds
-from fasim.state import initial_state, set_learning_rate
+from fasim.state import State, initial_state, set_learning_rate
 from fasim.target import Point, Validation, divide, samples_to_target
 
 EVALUATION_BATCH = 256
@@ -117,23 +118,21 @@ def train(
         raise ConfigError("a checkpoint does not hold the evaluations of a validation split; leave out one of the two")
     if learning_rate is None:
         learning_rate = default_learning_rate(settings, network.outputs)
-    trainer = _Trainer(network, data, rule, datapath, settings, plan, backend, threads, seed, trace, validation)
-    run = Run(network, trainer.rule, trainer.schedule, settings, seed, learning_rate, trainer.state, data.note, plan=plan)
-    run.samples_per_epoch = trainer.samples_per_epoch
-    run.datapath_toml = None if datapath is None else datapath.to_toml()
+    trainer = Trainer(network, data, rule, datapath, settings, plan, backend, threads, trace, validation)
+    run = trainer.start(seed, learning_rate)
     check_rates(trainer.schedule, plan, learning_rate, epochs)
     settings_of_run = {} if folder is None else _settings_of_run(run, data, datapath, backend, epochs)
     if resume:
         if folder is None:
             raise ConfigError("resume needs the folder of the run's checkpoint; give it as folder")
         _restore(run, folder, settings_of_run)
-    trainer.warm_up(learning_rate)
+    trainer.warm_up([run])
     try:
         for epoch in range(len(run.epochs), epochs):
             if stopping.parse(plan.stop).stops([1.0 - done.train_accuracy for done in run.epochs]):
                 run.stopped = True
                 break
-            run.epochs.append(trainer.epoch(run, epoch, epochs))
+            trainer.epoch([run], epoch, epochs)
             # before the checkpoint: killed between the two, a run repeats the epoch and measures it again
             if after_epoch is not None:
                 after_epoch(run)
@@ -151,8 +150,11 @@ def train(
     return run
 
 
-class _Trainer:
-    """Programs, data and state of a run."""
+class Trainer:
+    """The programs and the data of a run, or of several that differ in seed, learning rate and first state alone.
+
+    Parameters are those of `train`.
+    """
 
     def __init__(
         self,
@@ -164,11 +166,10 @@ class _Trainer:
         plan: Plan,
         backend: str,
         threads: int,
-        seed: int,
-        trace: bool,
+        trace: bool = False,
         validation: Validation | None = None,
     ) -> None:
-        self.data, self.plan, self.seed, self.rule = data, plan, seed, get_rule(rule)
+        self.network, self.data, self.datapath, self.plan, self.rule = network, data, datapath, plan, get_rule(rule)
         self.size, self.settings, self.validation = settings.batch_size, settings, validation
         self.between = 0 if validation is None else validation.target.steps_between(self.size)
         self.last = len(data.x_train) % self.size if plan.last_batch == "keep" else 0
@@ -187,56 +188,75 @@ class _Trainer:
         self.schedule = training_step(network, self.rule, settings, datapath)
         if not list(self.schedule.find(kinds.UPDATE)):
             raise ConfigError(f"rule {self.rule.name}, freeze {settings.freeze!r}: nothing is left to train; freeze fewer")
-        self.state = initial_state(network, self.schedule, seed)
         evaluation = evaluation_pass(network, replace(settings, batch_size=EVALUATION_BATCH), datapath)
         self.evaluator = make(evaluation, threads=threads)
         self.steps_per_epoch = len(data.x_train) // self.size + bool(self.last)
         self.samples_per_epoch = len(data.x_train) // self.size * self.size + self.last
 
-    def warm_up(self, rate: float) -> None:
-        """Compile what the first steps would, on a copy of the state."""
+    def start(self, seed: int, learning_rate: float, schedule: Schedule | None = None) -> Run:
+        """Return a run before its first epoch; its state is drawn as `schedule` says, by default as the trainer's own."""
+        state = initial_state(self.network, schedule or self.schedule, seed)
+        run = Run(self.network, self.rule, schedule or self.schedule, self.settings, seed, learning_rate, state)
+        run.data_note, run.plan, run.samples_per_epoch = self.data.note, self.plan, self.samples_per_epoch
+        run.datapath_toml = None if self.datapath is None else self.datapath.to_toml()
+        return run
+
+    def warm_up(self, runs: Sequence[Run]) -> None:
+        """Compile what the first steps would, on copies of the states."""
         samples = self._samples(self.data.x_train, self.data.y_train)
         for (size, _), program in self.programs.items():
-            scratch = {name: array.copy() for name, array in self.state.items()}
-            set_learning_rate(scratch, self.schedule, rate)
-            program.run(scratch, samples, np.tile(np.arange(size), steps_to_warm(program.schedule)), 0)
+            scratch = [{name: array.copy() for name, array in run.state.items()} for run in runs]
+            for state, run in zip(scratch, runs, strict=True):
+                set_learning_rate(state, self.schedule, run.learning_rate)
+            order = np.tile(np.arange(size), steps_to_warm(program.schedule))
+            run_all(program, scratch, samples, [order] * len(runs), 0)
 
-    def epoch(self, run: Run, epoch: int, epochs: int) -> Epoch:
-        """Train for one epoch and evaluate."""
-        data = self.data
-        rate, feedback_rate = self.plan.rates(run.learning_rate, epoch, epochs)
-        set_learning_rate(self.state, self.schedule, rate, feedback_rate)
-        x = augment(data.x_train, data.shape, self.plan.augment, self.seed, epoch) if self.plan.augment else data.x_train
+    def epoch(self, runs: Sequence[Run], epoch: int, epochs: int) -> None:
+        """Train runs for one epoch, evaluate them and append what it came to; each takes its share of the time."""
+        data, states = self.data, [run.state for run in runs]
+        rates = [self.plan.rates(run.learning_rate, epoch, epochs) for run in runs]
+        for state, given in zip(states, rates, strict=True):
+            set_learning_rate(state, self.schedule, *given)
+        x = data.x_train
+        if self.plan.augment:  # by the seed of a run, which has no others beside it then
+            x = augment(x, data.shape, self.plan.augment, runs[0].seed, epoch)
         samples = self._samples(x, data.y_train)
-        order = stream(self.seed, "shuffle", epoch).permutation(len(x))
-        counted, first, taken = Trace(), epoch * self.steps_per_epoch, 0
+        orders = [stream(run.seed, "shuffle", epoch).permutation(len(x)) for run in runs]
+        counted, first, taken = [Trace() for _ in runs], epoch * self.steps_per_epoch, 0
         parts = self.plan.parts(first, self.steps_per_epoch)
         if self.between:
             parts = divide(parts, first, self.between)
         seconds = 0.0
+
+        def take(size: int, freeze: str, count: int, step: int) -> None:
+            chosen = [order[taken : taken + count] for order in orders]
+            traces = run_all(self.programs[size, freeze], states, samples, chosen, step)
+            for total, trace in zip(counted, traces, strict=True):
+                total.update(trace)
+
         for stage in parts:
             started = time.perf_counter()
             with_last = bool(self.last) and stage.steps + first == (epoch + 1) * self.steps_per_epoch
             whole = (stage.steps - with_last) * self.size
-            part = order[taken : taken + whole]
-            counted.update(self.programs[self.size, stage.freeze].run(self.state, samples, part, first))
+            take(self.size, stage.freeze, whole, first)
+            taken += whole
             if with_last:
-                rest = order[taken + whole : taken + whole + self.last]
-                number = first + stage.steps - 1
-                counted.update(self.programs[self.last, stage.freeze].run(self.state, samples, rest, number))
-            first, taken = first + stage.steps, taken + whole + with_last * self.last
+                take(self.last, stage.freeze, self.last, first + stage.steps - 1)
+                taken += self.last
+            first += stage.steps
             seconds += time.perf_counter() - started
             if self.validation is not None and first % self.between == 0:
-                accuracy, _ = self.evaluate(self.validation.x, self.validation.y)
-                run.points.append(Point(epoch * self.samples_per_epoch + taken, accuracy))
-        run.trace.update(counted)
-        run.last_tensors = counted.tensors
-        total = counted.total
-        accuracy, loss = self.evaluate(data.x_test, data.y_test)
-        on_training = (math.nan, math.nan)
+                for run, (accuracy, _) in zip(runs, self.evaluate(states, *self.validation[:2]), strict=True):
+                    run.points.append(Point(epoch * self.samples_per_epoch + taken, accuracy))
+        on_test = self.evaluate(states, data.x_test, data.y_test)
+        on_training = [(math.nan, math.nan)] * len(runs)
         if self.plan.measures_training_set:
-            on_training = self.evaluate(data.x_train, data.y_train)
-        return Epoch(epoch + 1, accuracy, loss, seconds, total.saturations, total.wraps, rate, *on_training)
+            on_training = self.evaluate(states, data.x_train, data.y_train)
+        for run, trace, (rate, _), tested, trained in zip(runs, counted, rates, on_test, on_training, strict=True):
+            run.trace.update(trace)
+            run.last_tensors, total = trace.tensors, trace.total
+            share = seconds / len(runs)
+            run.epochs.append(Epoch(epoch + 1, *tested, share, total.saturations, total.wraps, rate, *trained))
 
     def stops_at_target(self, run: Run) -> bool:
         """Return whether the run ends with this epoch, since it has reached its target accuracy."""
@@ -244,10 +264,11 @@ class _Trainer:
             return False
         return samples_to_target(run.points, self.validation.target.accuracy) is not None
 
-    def evaluate(self, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-        """Return accuracy and loss on a set."""
-        output = self.evaluator.outputs(self.state, self._samples(x, y))
-        return score(output, self.data.values(x) if self.settings.target == "input" else y, self.settings.loss)
+    def evaluate(self, states: Sequence[State], x: np.ndarray, y: np.ndarray) -> list[tuple[float, float]]:
+        """Return accuracy and loss on a set, of each state."""
+        target = self.data.values(x) if self.settings.target == "input" else y
+        outputs = outputs_of_all(self.evaluator, states, self._samples(x, y))
+        return [score(output, target, self.settings.loss) for output in outputs]
 
     def _samples(self, x: np.ndarray, y: np.ndarray) -> backends.Samples:
         return backends.Samples(x, y, self.data.gain, self.data.offset)

@@ -32,7 +32,7 @@ LAYERS = {
     ),
     2: ("rules",),
     3: ("backends", "energy", "diagnostics"),
-    4: ("training", "checkpoint", "checks", "execution", "prediction", "export", "runs", "target", "warm"),
+    4: ("training", "checkpoint", "checks", "execution", "population", "prediction", "export", "runs", "target", "warm"),
     5: ("calibration", "comparison", "experiments", "sweep"),
     6: (
         "catalogue",

@@ -61,7 +61,7 @@ def states_after(monkeypatch, data, steps, **plan):
         return make
 
     monkeypatch.setattr(training.backends, "get", recording)
-    monkeypatch.setattr(training._Trainer, "warm_up", lambda *_: None)
+    monkeypatch.setattr(training.Trainer, "warm_up", lambda *_: None)
     train("64-7-6-10", data, rule="dfa", epochs=1, settings=FLAT, plan=Plan(**plan))
     assert [number for number, _, _ in found] == list(range(steps))
     return found

@@ -1,0 +1,169 @@
+"""Training and comparing populations through the one epoch loop: on the device together, on the CPU one after another."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fasim
+from fasim.backends.cuda import CudaProgram
+from fasim.data import Data, load
+from fasim.errors import ConfigError
+from fasim.network import Network
+from fasim.plan import Plan
+from fasim.population import Replica, train_population
+from fasim.runs import Run, plain
+from fasim.schedule import StepSettings
+from fasim.training import Trainer
+from tests.cuda_runs import quick_switches
+
+NET, SIZE = "4-3-2", StepSettings(4)
+REPLICAS = [Replica(0, 0.125), Replica(1, 0.5, "kaiming"), Replica(2**33, 0.0625), Replica(0, 0.25)]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
+    """Return 10 samples to train with and 6 to test, of two classes."""
+    random, labels = np.random.default_rng(3), np.arange(16) % 2
+    codes = random.integers(0, 256, (16, 4), dtype=np.uint8)
+    path: Path = tmp_path_factory.mktemp("data") / "codes.npz"
+    np.savez(path, x_train=codes[:10], y_train=labels[:10], x_test=codes[10:], y_test=labels[10:])
+    return load(str(path))
+
+
+@pytest.fixture(autouse=True)
+def small_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the simulator reckon few rows that fill up a batch."""
+    monkeypatch.setattr("fasim.training.EVALUATION_BATCH", 3)
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return how many replicas each training on the device had, as it goes on."""
+    counts: list[int] = []
+    run = CudaProgram.run_together
+
+    def counting(self: CudaProgram, states: Any, *given: Any) -> Any:  # noqa: ANN401
+        counts.append(len(states))
+        return run(self, states, *given)
+
+    monkeypatch.setattr(CudaProgram, "run_together", counting)
+    return counts
+
+
+def figures(run: Run) -> list[dict[str, float | None]]:
+    """Return an epoch's figures that do not depend on time or on last bits."""
+    return [
+        {name: value for name, value in plain(one).items() if name not in ("seconds", "test_loss", "train_loss")}
+        for one in run.epochs
+    ]
+
+
+def same(found: Run, expected: Run, *, bits: bool = True) -> None:
+    assert (found.seed, found.learning_rate) == (expected.seed, expected.learning_rate)
+    assert found.state.keys() == expected.state.keys()
+    for name, array in expected.state.items():
+        if bits:
+            np.testing.assert_array_equal(found.state[name], array, err_msg=name)
+        else:
+            np.testing.assert_allclose(found.state[name], array, rtol=1e-5, atol=1e-6, err_msg=name)
+    assert found.trace == expected.trace
+    figures = [
+        [(e.epoch, e.test_accuracy, e.train_accuracy, e.saturations) for e in run.epochs] for run in (found, expected)
+    ]
+    assert figures[0] == figures[1]
+    assert found.stopped == expected.stopped
+
+
+def trained(data: Data, backend: str, **given: Any) -> list[Run]:  # noqa: ANN401
+    with quick_switches():
+        return list(train_population(NET, data, REPLICAS, settings=SIZE, backend=backend, **given))
+
+
+@pytest.mark.parametrize("datapath", ["float32", "s8_stoch"])
+def test_replicas_differ_in_seed_rate_and_feedback_and_equal_their_own_runs(
+    datapath: str, data: Data, launched: list[int]
+) -> None:
+    """A last batch of two samples is kept, rates fall, and the CPU does the same one by one."""
+    plan = Plan(last_batch="keep", rate_schedule="step:0.5:1")
+    given = {"rule": "dfa", "datapath": datapath, "epochs": 2, "plan": plan}
+    together, one_by_one = (trained(data, backend, **given) for backend in ("cuda", "cpu"))
+    assert launched == [1, 1, 4, 4, 4, 4]
+    for one, found, on_cpu in zip(REPLICAS, together, one_by_one, strict=True):
+        settings = StepSettings(4, feedback=one.feedback or "uniform")
+        rate = one.learning_rate
+        expected = fasim.train(NET, data, **given, settings=settings, seed=one.seed, learning_rate=rate)
+        assert found.settings == expected.settings
+        same(on_cpu, expected)
+        same(found, expected, bits=datapath != "float32")
+    assert not np.array_equal(together[0].state["feedback.1"], together[1].state["feedback.1"])
+
+
+def test_a_replica_that_stops_leaves_the_others(data: Data, launched: list[int]) -> None:
+    """Whose threshold some replicas meet sooner than others."""
+    plan = Plan(stop="train_error:0.7")
+    given = {"rule": "bp", "epochs": 4, "plan": plan}
+    together, one_by_one = (trained(data, backend, **given) for backend in ("cuda", "cpu"))
+    for found, expected in zip(together, one_by_one, strict=True):
+        same(found, expected, bits=False)
+    assert len({len(run.epochs) for run in together}) > 1
+    assert len(set(launched[1:])) > 1
+
+
+def test_what_the_memory_does_not_hold_at_once_follows(
+    data: Data, launched: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer(Network.parse(NET), data, "bp", None, SIZE, Plan(), "cuda", 1)
+    (program,), evaluator = trainer.programs.values(), trainer.evaluator
+    of_three = 3 * (program.replica_bytes + evaluator.replica_bytes)
+    monkeypatch.setattr("fasim_cuda.free_bytes", lambda: math.ceil(of_three / 0.8))
+    found = trained(data, "cuda", rule="bp", epochs=1)
+    assert launched == [1, 3, 1]
+    for one, other in zip(found, trained(data, "cpu", rule="bp", epochs=1), strict=True):
+        same(one, other, bits=False)
+
+
+def test_a_comparison_trains_its_seeds_together(data: Data, launched: list[int]) -> None:
+    given: dict[str, Any] = {"rules": ["dfa"], "datapaths": ["s8"], "epochs": 1, "seeds": [0, 1, 5], "settings": SIZE}
+    told: list[tuple[int, int]] = []
+    with quick_switches():
+        found = fasim.compare(
+            data, NET, **given, backend="cuda", on_epoch=lambda cell, epoch: told.append((cell.seed, epoch.epoch))
+        )
+    expected = fasim.compare(data, NET, **given)
+    for one, other in zip(found.rows[0].runs, expected.rows[0].runs, strict=True):
+        same(one, other)
+    assert launched == [1, 3]
+    assert told == [(0, 1), (1, 1), (5, 1)]
+    assert found.complete
+
+
+def test_samples_that_depend_on_the_seed_are_trained_one_by_one(data: Data, launched: list[int]) -> None:
+    images, plan = replace(data, shape=(2, 2, 1)), Plan(augment="flip")
+    given: dict[str, Any] = {"rule": "bp", "datapath": "s8", "epochs": 1, "plan": plan, "settings": SIZE}
+    with quick_switches():
+        runs = list(train_population(NET, images, [Replica(3), Replica(4)], backend="cuda", **given))
+    assert set(launched) == {1}
+    for run in runs:
+        same(run, fasim.train(NET, images, seed=run.seed, **given))
+
+
+@pytest.mark.parametrize(
+    ("replicas", "text"),
+    [
+        ([], "a population of no replicas: give at least one"),
+        ([Replica(0, -1.0)], "learning rate -1"),
+        ([Replica(-1)], "seed -1"),
+        ([Replica(0), Replica(1, feedback="uniform+k:1")], "feedback uniform.k:1 beside uniform in one population"),
+    ],
+    ids=str,
+)
+def test_a_population_is_refused_in_one_line(replicas: list[Replica], text: str, data: Data) -> None:
+    with pytest.raises(ConfigError, match=text) as error:
+        train_population(NET, data, replicas, rule="dfa", settings=SIZE)
+    assert "\n" not in str(error.value)
