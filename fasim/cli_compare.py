@@ -34,7 +34,7 @@ def compare(**given: Any) -> None:  # noqa: ANN401
     network = read.network(given, given["net"] or default_network(data, settings.target), settings.loss)
     rules = [read.rule(item) for item in read.items(given["rules"], "rules")]
     datapaths = read.items(given["datapaths"], "datapaths")
-    seeds = [read.whole_number(seed, "seeds") for seed in read.items(given["seeds"], "seeds")]
+    seeds = read.seeds(given["seeds"])
     results = read.run_folder(given["out"], "compare", data.name)
     progress = Progress(given["epochs"], len(rules) * len(datapaths) * len(seeds), compiling=not given["as_json"])
     latest: list[Comparison] = []

@@ -200,7 +200,7 @@ COMPARE_OPTIONS = options(
         "--rules", default="bp,fa,dfa,sdfa,drtp", help="Learning rules, see `fasim rules`, or .py files; comma-separated."
     ),
     click.option("--datapaths", default="float32,s16,s8", help="float32, presets or TOML paths, comma-separated."),
-    click.option("--seeds", default="0,1,2", help="Seeds, comma-separated."),
+    click.option("--seeds", default="0,1,2", help="Seeds: 0,1,2 or 0-255, or how many there are: 256."),
     click.option("--lr", help="Learning rate: 0.001, 2^-7 or by rule dfa=1.5e-4,fa=5e-4.", show_default="2^-7 for sgd"),
     *(DATA_OPTIONS, NET, NETWORK_OPTIONS, STEP_OPTIONS, PLAN_OPTIONS, TARGET_OPTIONS, RUN_OPTIONS),
 )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fasim.rules import Rule
     from fasim.schedule import StepSettings
 
+MOST_SEEDS = 100_000
 
 def data(given: dict[str, Any]) -> Data:
     """Return the data set that the options name, standardised as they say."""
@@ -124,6 +125,23 @@ def whole_number(text: str, what: str) -> int:
         return int(text)
     except ValueError:
         raise ConfigError(f"--{what} {text!r}: a whole number is needed, such as 0") from None
+
+
+def seeds(text: str) -> list[int]:
+    """Read ``0,1,2``, ``0-255``, or how many there are from 0 on: ``256``. The seeds 0 and 1 may stand alone."""
+    if text.strip().isdecimal() and int(text) > 1:
+        text = f"0-{int(text) - 1}"
+    found: list[int] = []
+    for item in items(text, "seeds"):
+        first, dash, last = item.partition("-")
+        if not (first and dash):
+            found.append(whole_number(item, "seeds"))
+            continue
+        start, stop = whole_number(first, "seeds"), whole_number(last, "seeds")
+        if not 0 <= stop - start < MOST_SEEDS:
+            raise ConfigError(f"--seeds {item!r}: write a range of 1 to {MOST_SEEDS} seeds upwards, such as 0-255")
+        found += range(start, stop + 1)
+    return found
 
 
 def number(text: str, what: str = "lr") -> float:

@@ -9,6 +9,7 @@ PROGRAMS = "tests/cuda/test_cuda_programs.py"
 KERNELS = "tests/cuda/test_cuda_kernels.py::test_kernel_is_its_statement"
 PRODUCTS = "tests/cuda/test_cuda_products.py"
 POPULATION = "tests/cuda/test_cuda_population.py"
+TRAINED = "tests/cuda/test_cuda_train_population.py"
 OF_ITS_OWN = f"{POPULATION}::test_every_replica_is_its_own_run"
 
 MUTANTS = (
@@ -137,5 +138,26 @@ MUTANTS = (
         "sum(program.replica_bytes",
         "max(program.replica_bytes",
         f"{POPULATION}::test_how_many_replicas_fit",
+    ),
+    Mutant(
+        "all replicas learn at the rate of the first",
+        "fasim/training.py",
+        "set_learning_rate(state, self.schedule, *given)",
+        "set_learning_rate(state, self.schedule, *rates[0])",
+        f"{TRAINED}::test_replicas_differ_in_seed_rate_and_feedback_and_equal_their_own_runs",
+    ),
+    Mutant(
+        "all replicas have the feedback of the settings",
+        "fasim/population.py",
+        "trainer.start(one.seed, rate, schedule)",
+        "trainer.start(one.seed, rate)",
+        f"{TRAINED}::test_replicas_differ_in_seed_rate_and_feedback_and_equal_their_own_runs",
+    ),
+    Mutant(
+        "replicas whose samples are augmented all see those of the first seed",
+        "fasim/population.py",
+        "together = 1 if plan.augment else largest(",
+        "together = largest(",
+        f"{TRAINED}::test_samples_that_depend_on_the_seed_are_trained_one_by_one",
     ),
 )

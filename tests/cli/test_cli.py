@@ -163,6 +163,9 @@ REFUSED = {
     "unknown backend": (["train", "--backend", "gpu"], ["unknown backend 'gpu'"]),
     "seed not a number": (["compare", "--seeds", "a"], ["--seeds 'a'"]),
     "negative seed": (["compare", "--seeds", "-3"], ["seed -3"]),
+    "seeds downwards": (["compare", "--seeds", "5-2"], ["--seeds '5-2'", "upwards", "0-255"]),
+    "too many seeds": (["compare", "--seeds", "100001"], ["1 to 100000 seeds"]),
+    "a seed twice": (["compare", "--seeds", "0-3,2"], ["seeds: at least one is needed, and each only once"]),
     "huge seed": (["train", "--seed", "99999999999999999999"], ["seed 99999999999999999999"]),
     "epochs in words": (["compare", "--epochs", "two"], ["two", "--help"]),
     "unknown option": (["compare", "--epoch", "2"], ["--epoch", "--help"]),
@@ -227,14 +230,14 @@ def test_own_data_trains(tmp_path):
 def test_what_has_finished_before_an_error_is_kept(tmp_path, monkeypatch):
     from fasim import comparison
 
-    trained = comparison.train
+    trained = comparison.train_population
 
     def train(*given, **options):
         if str(options["rule"]) == "dfa":
             raise MemoryError("no room")
         return trained(*given, **options)
 
-    monkeypatch.setattr(comparison, "train", train)
+    monkeypatch.setattr(comparison, "train_population", train)
     result = invoke("compare", *QUICK, "--rules", "bp,dfa", "--datapaths", "float32", "--out", "kept")
     assert result.exit_code == 2
     assert "not enough memory" in result.stderr

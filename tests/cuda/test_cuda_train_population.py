@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import fasim
 from fasim.backends.cuda import CudaProgram
+from fasim.cli import command
 from fasim.data import Data, load
 from fasim.errors import ConfigError
 from fasim.network import Network
@@ -26,13 +29,17 @@ NET, SIZE = "4-3-2", StepSettings(4)
 REPLICAS = [Replica(0, 0.125), Replica(1, 0.5, "kaiming"), Replica(2**33, 0.0625), Replica(0, 0.25)]
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
-    """Return 10 samples to train with and 6 to test, of two classes."""
+def save(path: Path) -> None:
+    """Write 10 samples to train with and 6 to test, of two classes."""
     random, labels = np.random.default_rng(3), np.arange(16) % 2
     codes = random.integers(0, 256, (16, 4), dtype=np.uint8)
-    path: Path = tmp_path_factory.mktemp("data") / "codes.npz"
     np.savez(path, x_train=codes[:10], y_train=labels[:10], x_test=codes[10:], y_test=labels[10:])
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
+    path: Path = tmp_path_factory.mktemp("data") / "codes.npz"
+    save(path)
     return load(str(path))
 
 
@@ -141,6 +148,26 @@ def test_a_comparison_trains_its_seeds_together(data: Data, launched: list[int])
     assert launched == [1, 3]
     assert told == [(0, 1), (1, 1), (5, 1)]
     assert found.complete
+
+
+def test_the_command_line_compares_as_many_seeds_as_asked_for(
+    tmp_path: Path, launched: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rules and datapaths apart, the seeds of each in the same launches; the figures are those of the CPU."""
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "codes.npz")
+    found = []
+    for backend in ("cpu", "cuda"):
+        given = ["--data", "codes.npz", "--net", NET, "--rules", "bp,dfa", "--datapaths", "s8", "--seeds", "3"]
+        given += ["--epochs", "1", "--batch-size", "4", "--backend", backend, "--json"]
+        with quick_switches():
+            done = CliRunner().invoke(command, ["compare", *given])
+        assert done.exit_code == 0, done.output
+        rows = json.loads(done.stdout)["rows"]
+        found.append([[row[name] for name in ("rule", "seeds", "test_accuracy_mean", "saturations")] for row in rows])
+    assert found[0] == found[1]
+    assert [row[1] for row in found[1]] == [[0, 1, 2]] * 2
+    assert launched == [1, 3, 1, 3]
 
 
 def test_samples_that_depend_on_the_seed_are_trained_one_by_one(data: Data, launched: list[int]) -> None:
