@@ -26,7 +26,7 @@ from fasim.training import Trainer
 from tests.cuda_runs import quick_switches
 
 NET, SIZE = "4-3-2", StepSettings(4)
-REPLICAS = [Replica(0, 0.125), Replica(1, 0.5, "kaiming"), Replica(2**33, 0.0625), Replica(0, 0.25)]
+REPLICAS = [Replica(0, 0.125), Replica(1, 0.5, "b3"), Replica(2**33, 0.0625), Replica(0, 0.25)]
 
 
 def save(path: Path) -> None:
