@@ -160,4 +160,11 @@ MUTANTS = (
         "together = largest(",
         f"{TRAINED}::test_samples_that_depend_on_the_seed_are_trained_one_by_one",
     ),
+    Mutant(
+        "a recorded step is launched once more than asked for",
+        "cuda/fasim_cuda/graphs.py",
+        "for _ in range(times - 1):",
+        "for _ in range(times):",
+        "tests/cuda/test_cuda_graphs.py::test_every_step_is_launched_once_and_in_order",
+    ),
 )

@@ -44,6 +44,7 @@ from fasim_cuda.elementwise import (
     tanh,
     tanh_slope,
 )
+from fasim_cuda.graphs import repeat
 from fasim_cuda.integer import (
     clip_fixed,
     copy_fixed,
@@ -140,6 +141,7 @@ __all__ = [
     "relu_fixed",
     "relu_mask",
     "relu_slope",
+    "repeat",
     "requantize",
     "residual",
     "residual_fixed",

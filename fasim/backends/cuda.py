@@ -83,6 +83,7 @@ class CudaProgram:
         self.grid = grid or (SIMULATED if kernels.is_simulated else GPU)
         self.buffers: Arrays = {}
         self._held: tuple[int, bool] | None = None
+        self._graph: object = None  # of the last launches, which may not be done yet
         written = {value.tensor for op in schedule.ops for value in op.writes}
         self.changed = [name for name in written if schedule[name].storage == "state"]
         # what a batch is gathered into: one for all replicas that see the same samples
@@ -199,10 +200,7 @@ class CudaProgram:
 
     def _launch(self, launches: Sequence[Launch], times: int = 1) -> None:
         """Launch one kernel after the other, all of them so many times; none is waited for."""
-        made = [ready(launch, self.grid) for launch in launches]
-        for _ in range(times):
-            for kernel, grid, arguments in made:
-                kernel[grid](*arguments)
+        self._graph = kernels.repeat([ready(launch, self.grid) for launch in launches], times)
 
     def _trace(self, steps: int, counted: np.ndarray) -> Trace:
         trace = Trace()
