@@ -97,7 +97,7 @@ def train_population(
         check_rates(trainer.schedule, plan, rates[-1], epochs)
         schedules.append(_schedule(trainer, one.feedback))
     # augmentation draws new samples by seed: such replicas have no data in common
-    together = 1 if plan.augment else largest([*trainer.programs.values(), trainer.evaluator])
+    together = 1 if plan.augment else largest([*trainer.programs.values(), trainer.evaluator], _beside(trainer))
 
     def trained() -> Iterator[Run]:
         for first in range(0, len(replicas), together):
@@ -131,6 +131,13 @@ def _train(
         if on_epoch is not None:
             for one, run in active:
                 on_epoch(one, run.epochs[-1])
+
+
+def _beside(trainer: Trainer) -> int:
+    """Return the bytes of a replica's order of samples (int64) and of its outputs (float32) on the largest set."""
+    data = trainer.data
+    evaluated = max(len(data.x_test), len(data.x_train) if trainer.plan.measures_training_set else 0)
+    return 8 * len(data.x_train) + 4 * trainer.network.outputs * evaluated
 
 
 def _schedule(trainer: Trainer, feedback: str) -> Schedule:

@@ -167,4 +167,11 @@ MUTANTS = (
         "for _ in range(times):",
         "tests/cuda/test_cuda_graphs.py::test_every_step_is_launched_once_and_in_order",
     ),
+    Mutant(
+        "the orders of samples of a population take no memory",
+        "fasim/population.py",
+        "return 8 * len(data.x_train) + 4 *",
+        "return 4 *",
+        f"{TRAINED}::test_what_the_memory_does_not_hold_at_once_follows",
+    ),
 )

@@ -18,7 +18,7 @@ from fasim.state import State
 MOST = 65535
 """Replicas of a launch, which a GPU's grid counts by its third axis."""
 SHARE = 0.8
-"""Of the free memory that a population may take; the data, the orders of samples and results lie beside it."""
+"""Of the free memory that a population may take; the data lie beside it."""
 
 
 @runtime_checkable
@@ -76,10 +76,17 @@ def outputs_of_all(program: Program, states: Sequence[State], data: Samples) -> 
     return [program.outputs(state, data) for state in states]
 
 
-def largest(programs: Sequence[Program]) -> int:
-    """Return how many replicas can share the launches of all these programs: 1 where a backend has no such launches."""
+def largest(programs: Sequence[Program], beside: int = 0) -> int:
+    """Return how many replicas can share the launches of all these programs: 1 where a backend has no such launches.
+
+    Parameters
+    ----------
+    programs : sequence of Program
+    beside : int
+        Bytes that one more replica takes besides its state and its steps: its order of samples, its outputs.
+    """
     together = [program for program in programs if isinstance(program, Together)]
     if len(together) < len(programs) or not all(program.is_small for program in together):
         return 1
     free = min(program.free_bytes() for program in together)
-    return max(1, min(MOST, int(SHARE * free) // sum(program.replica_bytes for program in together)))
+    return max(1, min(MOST, int(SHARE * free) // (beside + sum(program.replica_bytes for program in together))))

@@ -190,6 +190,7 @@ def test_how_many_replicas_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "free_bytes", lambda: 10 * program.replica_bytes)
     assert largest([program]) == 8
     assert largest([program, program]) == 4
+    assert largest([program], beside=program.replica_bytes) == 4
     monkeypatch.setattr(kernels, "free_bytes", lambda: 10)
     assert largest([program]) == 1
     monkeypatch.setattr(kernels, "free_bytes", lambda: 10**15)

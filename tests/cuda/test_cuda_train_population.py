@@ -127,10 +127,14 @@ def test_what_the_memory_does_not_hold_at_once_follows(
 ) -> None:
     trainer = Trainer(Network.parse(NET), data, "bp", None, SIZE, Plan(), "cuda", 1)
     (program,), evaluator = trainer.programs.values(), trainer.evaluator
-    of_three = 3 * (program.replica_bytes + evaluator.replica_bytes)
-    monkeypatch.setattr("fasim_cuda.free_bytes", lambda: math.ceil(of_three / 0.8))
-    found = trained(data, "cuda", rule="bp", epochs=1)
-    assert launched == [1, 3, 1]
+    order, outputs = 10 * 8, 6 * 2 * 4
+    of_three = 3 * (program.replica_bytes + evaluator.replica_bytes + order + outputs)
+    for missing, expected in ((0, [1, 3, 1]), (8, [1, 2, 2])):
+        free = math.ceil(of_three / 0.8) - missing
+        monkeypatch.setattr("fasim_cuda.free_bytes", lambda free=free: free)
+        launched.clear()
+        found = trained(data, "cuda", rule="bp", epochs=1)
+        assert launched == expected
     for one, other in zip(found, trained(data, "cpu", rule="bp", epochs=1), strict=True):
         same(one, other, bits=False)
 
