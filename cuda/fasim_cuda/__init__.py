@@ -14,6 +14,8 @@ from fasim_cuda.accumulate import (
 )
 from fasim_cuda.casts import add_exponent, choose_exponent, divide_fixed, largest_magnitude, requantize
 from fasim_cuda.clock import advance, keep_rows
+from fasim_cuda.conv import float_convolutions, integer_convolutions
+from fasim_cuda.conv_gradient import add_samples, add_samples_fixed, float_gradients, integer_gradients
 from fasim_cuda.dense import (
     bias_gradient,
     bias_gradient_fixed,
@@ -62,9 +64,37 @@ from fasim_cuda.integer import (
     residual_fixed,
     sign_fixed,
 )
+from fasim_cuda.integer_norm import (
+    nearest_means,
+    norm_backward_fixed,
+    norm_normal_fixed,
+    norm_recall_fixed,
+    norm_running_fixed,
+    norm_scale_fixed,
+    norm_statistics_fixed,
+)
 from fasim_cuda.integer_softmax import softmax_fixed
+from fasim_cuda.norm import (
+    batch_norm,
+    batch_norm_backward,
+    batch_norm_inference,
+    batch_statistics,
+    divide_sums,
+    running_deviation,
+)
 from fasim_cuda.optimize import adam, adam_rates, momentum, nesterov, rmsprop, sgd
+from fasim_cuda.pool import (
+    average_pool,
+    average_unpool,
+    max_pool,
+    max_pool_value,
+    max_unpool,
+    max_unpool_fixed,
+    window_spread_fixed,
+    window_sum_fixed,
+)
 from fasim_cuda.products import TILE, Tile, float_products, integer_products
+from fasim_cuda.rows import row_sums
 from fasim_cuda.sparse import (
     project_csr,
     project_csr_fixed,
@@ -77,6 +107,7 @@ from fasim_cuda.sparse import (
 )
 from fasim_cuda.target import cuda, device_name, free_bytes, is_simulated
 from fasim_cuda.update import update_by_one, update_divided, update_fixed
+from fasim_cuda.windows import copy_deltas, copy_windows, turn_weights
 
 __all__ = [
     "TILE",
@@ -84,25 +115,40 @@ __all__ = [
     "adam",
     "adam_rates",
     "add_exponent",
+    "add_samples",
+    "add_samples_fixed",
     "advance",
+    "average_pool",
+    "average_unpool",
+    "batch_norm",
+    "batch_norm_backward",
+    "batch_norm_inference",
+    "batch_statistics",
     "bias_gradient",
     "bias_gradient_accumulate",
     "bias_gradient_fixed",
     "choose_exponent",
     "clip",
     "clip_fixed",
+    "copy_deltas",
     "copy_fixed",
+    "copy_windows",
     "cuda",
     "dense_accumulate",
     "device_name",
     "divide_by_fixed",
     "divide_fixed",
+    "divide_sums",
     "dropout",
     "dropout_fixed",
+    "float_convolutions",
+    "float_gradients",
     "float_products",
     "free_bytes",
     "gather_rows",
     "hidden_delta",
+    "integer_convolutions",
+    "integer_gradients",
     "integer_products",
     "is_simulated",
     "keep_rows",
@@ -114,6 +160,10 @@ __all__ = [
     "load_standard_rows",
     "look_up",
     "mask_fixed",
+    "max_pool",
+    "max_pool_value",
+    "max_unpool",
+    "max_unpool_fixed",
     "mean_of_three",
     "mean_of_three_fixed",
     "mean_of_two",
@@ -121,7 +171,14 @@ __all__ = [
     "momentum",
     "momentum_fixed",
     "multiply_fixed",
+    "nearest_means",
     "nesterov",
+    "norm_backward_fixed",
+    "norm_normal_fixed",
+    "norm_recall_fixed",
+    "norm_running_fixed",
+    "norm_scale_fixed",
+    "norm_statistics_fixed",
     "output_error",
     "output_error_fixed",
     "perturb",
@@ -146,6 +203,8 @@ __all__ = [
     "residual",
     "residual_fixed",
     "rmsprop",
+    "row_sums",
+    "running_deviation",
     "sgd",
     "sigmoid",
     "sigmoid_slope",
@@ -155,8 +214,11 @@ __all__ = [
     "softmax_fixed",
     "tanh",
     "tanh_slope",
+    "turn_weights",
     "update_by_one",
     "update_divided",
     "update_fixed",
     "weight_gradient_accumulate",
+    "window_spread_fixed",
+    "window_sum_fixed",
 ]

@@ -9,6 +9,7 @@ from numba import boolean, float32, float64, int8, int16, int32, int64, uint8, u
 from numba.core.types import Array
 
 import fasim_cuda as kernels
+from fasim_cuda import catalog_maps
 from fasim_cuda.products import INTEGERS
 from fasim_cuda.replicas import Kernel
 
@@ -115,6 +116,7 @@ ELEMENTS: dict[str, tuple[tuple[Any, ...], ...]] = {
     "advance": ((I1, I1, I1, I),),
     "keep_rows": ((F2, I1, F2), (B2, I1, B2)),
 }
+ELEMENTS |= catalog_maps.ELEMENTS
 PRODUCTS: dict[str, tuple[Any, ...]] = {
     "dense_forward": (F2, F2, F1, F2),
     "project_error": (F2, F2, F, F2),
@@ -124,7 +126,7 @@ PRODUCTS: dict[str, tuple[Any, ...]] = {
 # of codes in 8 bits with sums in 32, and of codes in 16 with sums in 64
 STORED = {"int32": (B1, B2, W2), "int64": (H1, H2, I2)}
 # one thread reckons a few numbers of a step in float64
-IN_FLOAT64 = {"adam_rates"}
+IN_FLOAT64 = {"adam_rates"} | catalog_maps.IN_FLOAT64
 
 
 def entries() -> Iterator[Entry]:
@@ -141,6 +143,8 @@ def entries() -> Iterator[Entry]:
             first = U2 if name in ("dense_forward_fixed", "weight_gradient_fixed") else codes
             seen = (codes, first, sums) if name == "weight_gradient_fixed" else (first, codes, sums)
             yield _entry(name, kernel, (first, codes, code, I, I, sums) if name == "dense_forward_fixed" else seen)
+    for name, kernel, seen in catalog_maps.made():
+        yield _entry(name, kernel, seen)
 
 
 def _entry(name: str, kernel: Kernel, seen: tuple[Any, ...]) -> Entry:
