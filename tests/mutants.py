@@ -19,6 +19,7 @@ from pathlib import Path
 
 import planted
 import planted_cuda
+import planted_cuda_maps
 import planted_docs
 import planted_experiments
 import planted_fixed
@@ -35,6 +36,7 @@ CONTROL_TIMEOUT_S = 1800  # one core compiles nearly all kernels
 LISTS = (
     planted,
     planted_cuda,
+    planted_cuda_maps,
     planted_docs,
     planted_experiments,
     planted_fixed,

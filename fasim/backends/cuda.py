@@ -238,7 +238,7 @@ class _Bound:
         """Return an array (1,) of the device that holds a number, the same for all replicas."""
         return upload(np.full((1, 1), value, np.int64))
 
-    def zeros(self, size: int, dtype: type) -> DeviceArray:
+    def zeros(self, size: int, dtype: type | np.dtype) -> DeviceArray:
         """Return an array of the device that no tensor has, of each replica its own."""
         return upload(np.zeros((self.replicas, size), dtype))
 

@@ -156,7 +156,7 @@ class Bound(Protocol):
     def number(self, value: int) -> DeviceArray:
         """Return an array (1,) that holds a number, the same for all replicas."""
 
-    def zeros(self, size: int, dtype: type) -> DeviceArray:
+    def zeros(self, size: int, dtype: type | np.dtype) -> DeviceArray:
         """Return an array that no tensor has, of each replica its own."""
 
 

@@ -8,11 +8,10 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 
+from fasim.backends import cuda_maps, cuda_norm
 from fasim.backends.cuda_bind import DeviceArray, Inputs, Launch, Operands, flat
-from fasim.fixedpoint.accumulator import ORDERS, Acc
-from fasim.fixedpoint.cast import limits
+from fasim.backends.cuda_registers import register
 from fasim.fixedpoint.options import RandomSource
-from fasim.scalar.rounding import OVERFLOWS, ROUNDINGS
 from fasim.schedule import Op, Value
 from fasim.schedule import ops as kinds
 
@@ -53,23 +52,11 @@ def _products(o: Operands) -> SimpleNamespace:
     return products
 
 
-def _register(op: Op, o: Operands) -> tuple[object, ...]:
-    """Return what a register of limited width needs to know, the result and the counters included."""
-    acc: Acc = op.attrs["accumulator"]
-    fmt = o.schedule[op.writes[0]].format
-    assert fmt is not None
-    rounding = ROUNDINGS[acc.product_rounding or "TRN"]
-    modes = rounding, *limits(fmt, acc.overflow), OVERFLOWS[acc.overflow], int(acc.every_mac)
-    gradient = op.kind in (kinds.GRAD, kinds.GRAD_BIAS)  # whose samples come one after the other
-    order = (0, 1) if gradient else (ORDERS.index(acc.order), acc.width)
-    return op.attrs.get("product_shift", 0), *modes, *order, o.out, o.counter
-
-
 def _dense(op: Op, o: Operands) -> list[Launch]:
     act, weight = o.read[:2]
     bias = o.read[2] if len(o.read) == 3 else o.zeros(weight.shape[0], np.int8)
     if "accumulator" in op.attrs:
-        limited = flat(act), flat(weight), bias, op.attrs["bias_shift"], *_register(op, o)
+        limited = flat(act), flat(weight), bias, op.attrs["bias_shift"], *register(op, o), o.out, o.counter
         return [Launch(o.kernels.dense_accumulate, limited, o.out.size)]
     arguments = act, weight, bias, op.attrs["product_shift"], op.attrs["bias_shift"], o.out
     rows, columns = o.out.shape
@@ -80,24 +67,26 @@ def _product(name: str, in_registers: str) -> Bind:
     def bind(op: Op, o: Operands) -> list[Launch]:
         if "accumulator" not in op.attrs:
             return o.product(getattr(_products(o), name))
-        arguments = *(flat(array) for array in o.read), *_register(op, o)
+        arguments = *(flat(array) for array in o.read), *register(op, o), o.out, o.counter
         return [Launch(getattr(o.kernels, in_registers), arguments, o.out.size)]
 
     return bind
 
 
 def _project_up(op: Op, o: Operands) -> list[Launch]:
+    signal, matrix = o.read
     if "accumulator" not in op.attrs:
-        return o.product(_products(o).project_up_fixed)
-    bias = o.zeros(o.out.shape[1], np.int8)
-    arguments = *(flat(array) for array in o.read), bias, 0, *_register(op, o)
-    return [Launch(o.kernels.dense_accumulate, arguments, o.out.size)]
+        rows = matrix.reshape(matrix.shape[0], signal.shape[1])
+        return [Launch(_products(o).project_up_fixed, (signal, rows, o.out), (o.out.shape[0], o.out.shape[1]))]
+    limited = flat(signal), flat(matrix), o.zeros(o.out.shape[1], np.int8), 0, *register(op, o), o.out, o.counter
+    return [Launch(o.kernels.dense_accumulate, limited, o.out.size)]
 
 
 def _grad_bias(op: Op, o: Operands) -> list[Launch]:
     if "accumulator" not in op.attrs:
-        return o.by_row(o.kernels.bias_gradient_fixed)
-    arguments = flat(o.read[0]), o.number(1), *_register(op, o)
+        maps = len(o.schedule[op.reads[0]].shape) == 4
+        return cuda_norm.sum_of_map(op, o) if maps else o.by_row(o.kernels.bias_gradient_fixed)
+    arguments = flat(o.read[0]), o.number(1), *register(op, o), o.out, o.counter
     return [Launch(o.kernels.bias_gradient_accumulate, arguments, o.out.size)]
 
 
@@ -217,5 +206,17 @@ _KINDS: dict[str, Bind] = {
     kinds.REQUANT: _requant,
     kinds.MOMENTUM: _by_element("momentum_fixed", "factor", "velocity_shift", "gradient_shift"),
     kinds.UPDATE: _update,
+    kinds.CONV: cuda_maps.conv,
+    kinds.PROJECT_CONV: cuda_maps.project_conv,
+    kinds.GRAD_CONV: cuda_maps.grad_conv,
+    kinds.POOL: cuda_maps.pool,
+    kinds.UNPOOL: cuda_maps.unpool,
+    kinds.AVERAGE_POOL: cuda_maps.average_pool,
+    kinds.AVERAGE_UNPOOL: cuda_maps.average_unpool,
+    kinds.NORM: cuda_norm.norm_fixed,
+    kinds.NORM_INFERENCE: cuda_norm.norm_inference_fixed,
+    kinds.AFFINE: cuda_norm.affine,
+    kinds.NORM_BACK: cuda_norm.norm_back_fixed,
+    kinds.GRAD_GAIN: cuda_norm.grad_gain,
 }
 bind_fixed = FixedBinding()

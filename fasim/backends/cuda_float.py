@@ -9,6 +9,7 @@ from types import ModuleType
 import numpy as np
 
 from fasim import optimizers
+from fasim.backends import cuda_maps, cuda_norm
 from fasim.backends.cuda_bind import DeviceArray, Inputs, Launch, Operands, flat
 from fasim.schedule import Op
 from fasim.schedule import ops as kinds
@@ -105,6 +106,17 @@ def _dropout(op: Op, o: Operands) -> list[Launch]:
     return [Launch(o.kernels.dropout, arguments, size)]
 
 
+def _project_up(op: Op, o: Operands) -> list[Launch]:  # noqa: ARG001
+    signal, matrix = o.read
+    arguments = signal, matrix.reshape(matrix.shape[0], signal.shape[1]), o.scale, o.out
+    return [Launch(o.kernels.float_products(o.tile).project_up, arguments, (o.out.shape[0], o.out.shape[1]))]
+
+
+def _grad_bias(op: Op, o: Operands) -> list[Launch]:
+    maps = len(o.schedule[op.reads[0]].shape) == 4
+    return cuda_norm.sum_of_map(op, o) if maps else o.by_row(o.kernels.bias_gradient)
+
+
 _KINDS: dict[str, Bind] = {
     kinds.DENSE: _product("dense_forward"),
     kinds.ACTIVATE: _activate,
@@ -116,7 +128,7 @@ _KINDS: dict[str, Bind] = {
     kinds.SIGN: _by_element("sign"),
     kinds.SLOPE: _slope,
     kinds.PROJECT: _product("project_error", "scale"),
-    kinds.PROJECT_UP: _product("project_up", "scale"),
+    kinds.PROJECT_UP: _project_up,
     kinds.PROJECT_ELL: _by_row("project_ell", "scale"),
     kinds.PROJECT_CSR: _by_row("project_csr", "scale"),
     kinds.SELECT: _by_row("project_target", "scale"),
@@ -126,8 +138,19 @@ _KINDS: dict[str, Bind] = {
     kinds.MASK: _scaled,
     kinds.DELTA: _scaled,
     kinds.GRAD: _product("weight_gradient"),
-    kinds.GRAD_BIAS: _by_row("bias_gradient"),
+    kinds.GRAD_BIAS: _grad_bias,
     kinds.CLIP: _by_element("clip", "limit"),
     kinds.UPDATE: _update,
+    kinds.CONV: cuda_maps.conv,
+    kinds.PROJECT_CONV: cuda_maps.project_conv,
+    kinds.GRAD_CONV: cuda_maps.grad_conv,
+    kinds.POOL: cuda_maps.pool,
+    kinds.UNPOOL: cuda_maps.unpool,
+    kinds.AVERAGE_POOL: cuda_maps.average_pool,
+    kinds.AVERAGE_UNPOOL: cuda_maps.average_unpool,
+    kinds.NORM: cuda_norm.norm,
+    kinds.NORM_INFERENCE: cuda_norm.norm_inference,
+    kinds.NORM_BACK: cuda_norm.norm_back,
+    kinds.GRAD_GAIN: cuda_norm.grad_gain,
 }
 bind_float = FloatBinding()

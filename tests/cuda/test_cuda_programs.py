@@ -212,7 +212,6 @@ def test_nothing_is_copied_between_steps(datapath: str, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("net", "settings", "tables", "missing"),
     [
-        ("6x6x1-3c3-5-4", {}, None, "CONV on the datapath float32"),
         (NET, {"clip": "norm:1"}, None, "SQUARED_NORM on the datapath float32"),
         (
             NET,

@@ -1,0 +1,106 @@
+"""Faults to plant in the CUDA kernels of maps and in what launches them; their tests run in the simulator."""
+
+from __future__ import annotations
+
+from planted import Mutant
+
+KERNELS = "tests/cuda/test_cuda_map_kernels.py"
+NETS = "tests/cuda/test_cuda_maps.py"
+
+MUTANTS = (
+    Mutant(
+        "a slice of a convolution's terms keeps the taps of the one before",
+        "cuda/fasim_cuda/conv.py",
+        "t = first + depth + k",
+        "t = first + k",
+        f"{KERNELS}::test_integer_convolutions_are_exact",
+    ),
+    Mutant(
+        "a convolution on the device starts from nothing and adds the bias last",
+        "cuda/fasim_cuda/conv.py",
+        "start = bias[j] if j < units else float32(0)",
+        "start = float32(0)",
+        f"{KERNELS}::test_float_convolutions_are_added_in_the_stated_order",
+    ),
+    Mutant(
+        "the way back through a convolution meets its taps the wrong way round",
+        "cuda/fasim_cuda/conv.py",
+        "r = phase_h + stride * (tall - 1 - down[k])",
+        "r = phase_h + stride * down[k]",
+        f"{KERNELS}::test_integer_convolutions_are_exact",
+    ),
+    Mutant(
+        "the gradient of a convolution reads beyond the edge of a map",
+        "cuda/fasim_cuda/conv_gradient.py",
+        "inside = inside and h >= 0 and",
+        "inside = inside and",
+        f"{KERNELS}::test_integer_convolutions_are_exact",
+    ),
+    Mutant(
+        "further samples of a batch start the gradient anew",
+        "fasim/backends/cuda_maps.py",
+        "int(first > 0)",
+        "0",
+        f"{NETS}::test_gradients_of_more_samples_than_may_wait",
+    ),
+    Mutant(
+        "the last of two equal codes wins a window on the device",
+        "cuda/fasim_cuda/pool.py",
+        """if value > best:
+                    best = value
+                    where""",
+        """if value >= best:
+                    best = value
+                    where""",
+        f"{KERNELS}::test_kernel_of_elements[max_pool]",
+    ),
+    Mutant(
+        "a pixel misses the last window that holds it",
+        "cuda/fasim_cuda/pool.py",
+        "return min(place // int64(stride) + 1, int64(windows))",
+        "return min(place // int64(stride), int64(windows))",
+        f"{KERNELS}::test_kernel_of_elements[average_unpool]",
+    ),
+    Mutant(
+        "a window in registers takes the pixel beside it",
+        "cuda/fasim_cuda/windows.py",
+        "h = p * stride + r - padding",
+        "h = p * stride + r",
+        f"{KERNELS}::test_kernel_of_elements[copy_windows]",
+    ),
+    Mutant(
+        "a stretch of rows takes the first row of the next one too",
+        "cuda/fasim_cuda/rows.py",
+        "total = number(total + number(source[m, c]))",
+        "total = number(total + number(source[min(m + 1, count - 1), c]))",
+        f"{KERNELS}::test_sums_over_rows",
+    ),
+    Mutant(
+        "running variances on the device are biased",
+        "cuda/fasim_cuda/norm.py",
+        "float64(rows - 1)",
+        "float64(rows)",
+        f"{KERNELS}::test_kernel_of_elements[batch_statistics]",
+    ),
+    Mutant(
+        "a cast of normalised numbers on the device forgets the binary point",
+        "cuda/fasim_cuda/integer_norm.py",
+        "int64(int64(exponent[c]) - int64(frac))",
+        "int64(exponent[c])",
+        f"{KERNELS}::test_kernel_of_elements[norm_normal_fixed]",
+    ),
+    Mutant(
+        "means on the device are rounded down",
+        "cuda/fasim_cuda/scalars_norm.py",
+        "np.int64(2) * np.int64(total) + np.int64(rows)",
+        "np.int64(2) * np.int64(total)",
+        f"{KERNELS}::test_kernel_of_elements[nearest_means]",
+    ),
+    Mutant(
+        "a pass beside the training moves the running statistics of the device",
+        "fasim/backends/cuda_norm.py",
+        "if len(op.writes) == 3:",
+        "if len(op.writes) == 9:",
+        f"{NETS}::test_a_pass_beside_the_training_leaves_running_statistics",
+    ),
+)
