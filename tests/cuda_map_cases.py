@@ -37,7 +37,7 @@ def cast(value: int, shift: int, rounding: str, mode: str, hi: int = 127) -> tup
 
 
 MAP, CODES = real(N, H, W, C), raw(np.int8, N, H, W, C)
-CODES[0, 0, 0], CODES[0, 0, 1] = 5, 5  # the first of two equal ones wins
+CODES[0, 0, 0], CODES[0, 0, 1] = 127, 127  # the first of two equal ones wins
 POOLED, PLACES = maps.max_pool(MAP, 3, 1)
 BEST, WHERE = maps.max_pool(CODES, 2, 2)
 SIGNAL, SUMS = real(*POOLED.shape), raw(np.int32, *BEST.shape, most=2**20)
@@ -100,8 +100,8 @@ CASES: dict[str, tuple[tuple[Any, ...], dict[int, Any]]] = {
     "copy_windows": ((CODES, 3, 2, 1, 3, 2, new(np.int8, *WINDOWS.shape)), {6: WINDOWS}),
     "copy_deltas": ((DELTAS, 3, 2, 1, H, W, new(np.int8, N * H * W, 9 * J)), {6: back_rows(DELTAS, 3, 2, 1)}),
     "turn_weights": ((WEIGHT, new(np.int8, 9 * J, C)), {1: WEIGHT.transpose(1, 2, 0, 3).reshape(9 * J, C)}),
-    "max_pool": ((MAP, 3, 1, new(F32, *POOLED.shape), new(np.uint8, *POOLED.shape)), {3: POOLED, 4: PLACES}),
-    "max_pool_value": ((CODES, 2, 2, new(np.int8, *BEST.shape)), {3: BEST}),
+    "max_pool": ((CODES, 2, 2, new(np.int8, *BEST.shape), new(np.uint8, *BEST.shape)), {3: BEST, 4: WHERE}),
+    "max_pool_value": ((MAP, 3, 1, new(F32, *POOLED.shape)), {3: POOLED}),
     "max_unpool": (
         (SIGNAL, PLACES.astype(np.uint8), 3, 1, new(F32, N, H, W, C)),
         {4: maps.max_unpool(SIGNAL, PLACES, 3, 1, (H, W))},

@@ -1,10 +1,11 @@
-"""Faults to plant in the CUDA kernels of maps and in what launches them; their tests run in the simulator."""
+"""Faults to plant in the CUDA kernels of maps, shift registers and norms; their tests run in the simulator."""
 
 from __future__ import annotations
 
 from planted import Mutant
 
 KERNELS = "tests/cuda/test_cuda_map_kernels.py"
+RANDOM = "tests/cuda/test_cuda_random.py"
 NETS = "tests/cuda/test_cuda_maps.py"
 
 MUTANTS = (
@@ -102,5 +103,33 @@ MUTANTS = (
         "if len(op.writes) == 3:",
         "if len(op.writes) == 9:",
         f"{NETS}::test_a_pass_beside_the_training_leaves_running_statistics",
+    ),
+    Mutant(
+        "a thread jumps to its run of a register's words and forgets earlier steps",
+        "cuda/fasim_cuda/random_words.py",
+        "left = int64(int64(step[0] * int64(elements)) + first)",
+        "left = first",
+        f"{RANDOM}::test_words_are_those_of_single_shifts",
+    ),
+    Mutant(
+        "the matrices of a register ignore how often it shifts a draw",
+        "fasim/backends/cuda_random.py",
+        "left = shifts\n",
+        "left = 1\n",
+        f"{RANDOM}::test_words_are_those_of_single_shifts",
+    ),
+    Mutant(
+        "the length of all gradients is that of the last tensor",
+        "cuda/fasim_cuda/adjust.py",
+        "total = parts[q] if further else float64(0)",
+        "total = float64(0)",
+        f"{RANDOM}::test_squares_are_added_over_tensors",
+    ),
+    Mutant(
+        "the backend begins the length of gradients anew at each tensor",
+        "fasim/backends/cuda_float.py",
+        "int(number > 0)",
+        "0",
+        f"{RANDOM}::test_clipping_by_the_norm_is_that_of_the_cpu",
     ),
 )

@@ -12,6 +12,7 @@ from fasim_cuda.accumulate import (
     project_accumulate,
     weight_gradient_accumulate,
 )
+from fasim_cuda.adjust import rescale, squared_norm
 from fasim_cuda.casts import add_exponent, choose_exponent, divide_fixed, largest_magnitude, requantize
 from fasim_cuda.clock import advance, keep_rows
 from fasim_cuda.conv import float_convolutions, integer_convolutions
@@ -94,6 +95,7 @@ from fasim_cuda.pool import (
     window_sum_fixed,
 )
 from fasim_cuda.products import TILE, Tile, float_products, integer_products
+from fasim_cuda.random_words import lfsr_words, requantize_random, update_by_one_random, update_scaled
 from fasim_cuda.rows import row_sums
 from fasim_cuda.sparse import (
     project_csr,
@@ -153,6 +155,7 @@ __all__ = [
     "is_simulated",
     "keep_rows",
     "largest_magnitude",
+    "lfsr_words",
     "linear",
     "linear_delta",
     "load_labels",
@@ -200,6 +203,8 @@ __all__ = [
     "relu_slope",
     "repeat",
     "requantize",
+    "requantize_random",
+    "rescale",
     "residual",
     "residual_fixed",
     "rmsprop",
@@ -212,12 +217,15 @@ __all__ = [
     "sign_fixed",
     "softmax",
     "softmax_fixed",
+    "squared_norm",
     "tanh",
     "tanh_slope",
     "turn_weights",
     "update_by_one",
+    "update_by_one_random",
     "update_divided",
     "update_fixed",
+    "update_scaled",
     "weight_gradient_accumulate",
     "window_spread_fixed",
     "window_sum_fixed",

@@ -1,11 +1,11 @@
-"""The kernels of maps - convolution, pooling, batch normalisation - with the types that a run launches them with."""
+"""The kernels of maps, of shift registers and of clipping by the norm, with the types that a run launches them with."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from numba import float32, float64, int8, int16, int32, int64, uint8
+from numba import boolean, float32, float64, int8, int16, int32, int64, uint8, uint32, uint64
 
 import fasim_cuda as kernels
 from fasim_cuda.products import INTEGERS
@@ -18,6 +18,7 @@ H1, H2, H4 = int16[::1], int16[:, ::1], int16[:, :, :, ::1]
 W1, W2, W4 = int32[::1], int32[:, ::1], int32[:, :, :, ::1]
 U2, U4 = uint8[:, ::1], uint8[:, :, :, ::1]
 D, D1, D2 = float64, float64[::1], float64[:, ::1]
+T1 = uint32[::1]
 # lo, hi, rounding, overflow
 MODES = (I, I, I, I)
 
@@ -47,10 +48,16 @@ ELEMENTS: dict[str, tuple[tuple[Any, ...], ...]] = {
     "norm_recall_fixed": ((W1, I1, I1, I1),),
     "norm_normal_fixed": ((H2, I1, B1, I, *MODES, H2, I1), (H2, I1, I1, I, *MODES, H2, I1)),
     "norm_scale_fixed": ((H2, H1, H1, I, I, W2), (H2, H1, H1, I, I, I2)),
+    "squared_norm": ((F1, I, D1),),
+    "rescale": ((F1, D1, F, F1),),
+    "lfsr_words": ((uint64[:, ::1], I, I, I1, T1),),
+    "requantize_random": ((W1, I1, *MODES, T1, I, boolean, B1, I1),),
+    "update_scaled": ((H1, W1, I1, I1, I1, *MODES, T1, I, boolean, I, I1),),
+    "update_by_one_random": ((H1, W1, I1, I1, I, I, I, T1, I, I1),),
     "norm_backward_fixed": ((B2, H2, H1, B1, I1, I1, I, I, *MODES, B2, I1),),
 }
-# of batch statistics, reckoned in float64 as on the CPU
-IN_FLOAT64 = {"divide_sums", "batch_statistics", "running_deviation"}
+# batch statistics and lengths are reckoned in float64, as on the CPU
+IN_FLOAT64 = {"squared_norm", "rescale", "divide_sums", "batch_statistics", "running_deviation"}
 IN_FLOAT64 |= {f"float64 {name}" for name in ("sum_rows", "sum_squares", "sum_products", "add_parts")}
 # codes and sums of both widths, flat and as maps
 STORED = {"int32": (B1, B4, W4), "int64": (H1, H4, I4)}

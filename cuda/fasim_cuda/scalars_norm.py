@@ -1,4 +1,4 @@
-"""What batch normalisation does to one number, made as those of `fasim_cuda.scalars` are."""
+"""What batch normalisation and clipping by the norm do to one number, made as those of `fasim_cuda.scalars` are."""
 
 from __future__ import annotations
 
@@ -61,3 +61,10 @@ def centred(delta, normal, mean, slope, bits):
     if bits > 0:
         drift = ((drift >> (bits - 1)) + 1) >> 1
     return np.int64(delta) - np.int64(mean) - drift
+
+
+@scalar
+def shrinking(norm2, limit):
+    """Return ``min(1, limit / (sqrt(norm2) + 1e-6))``, reckoned in float64; a NaN stays one."""
+    factor = limit / (math.sqrt(norm2) + 1e-6)
+    return np.float32(1.0 if factor >= 1.0 else factor)

@@ -295,10 +295,10 @@ def _flat(tensor: Tensor) -> tuple[int, ...]:
 def _dtype(tensor: Tensor) -> np.dtype:
     if tensor.name == "label" or tensor.name == "label" + PREVIOUS:
         return np.dtype(np.int64)
+    if tensor.cls == "scalar":
+        return np.dtype(np.float64 if tensor.format is None else np.int64)
     if tensor.format is None:
         return np.dtype(np.float32)
-    if tensor.cls == "scalar":
-        return np.dtype(np.int64)
     if tensor.cls in ("accumulator", "signal", "gradient"):
         # two types of sums are enough: narrower ones would only add kernels to compile
         return np.dtype(np.int32 if tensor.format.bits <= 32 else np.int64)

@@ -10,6 +10,8 @@ import numpy as np
 
 from fasim.backends import cuda_maps, cuda_norm
 from fasim.backends.cuda_bind import DeviceArray, Inputs, Launch, Operands, flat
+from fasim.backends.cuda_random import has_words
+from fasim.backends.cuda_random import words as drawn
 from fasim.backends.cuda_registers import register
 from fasim.fixedpoint.options import RandomSource
 from fasim.schedule import Op, Value
@@ -23,9 +25,6 @@ class FixedBinding:
 
     def missing(self, op: Op) -> str:
         """Return what of an op there is no kernel for; nothing if all is there."""
-        random = op.attrs.get("random")
-        if random is not None and random.source != "philox":
-            return f"random numbers of the source {random.source}"
         return "" if op.kind in _KINDS else op.kind
 
     def load(self, kernels: ModuleType, data: Inputs, act: DeviceArray) -> list[Launch]:
@@ -154,6 +153,10 @@ def _requant(op: Op, o: Operands) -> list[Launch]:
         return [Launch(o.kernels.divide_fixed, divided, out.size)]
     launches, shift = _shift(o, op.attrs["shift"], op.scalars)
     random: RandomSource = op.attrs.get("random") or RandomSource()
+    if has_words(random):
+        words, drawing = drawn(o, random)
+        by_words = raw, shift, *o.modes, words, random.bits, random.half, out, o.counter
+        return [*launches, *drawing, Launch(o.kernels.requantize_random, by_words, out.size)]
     arguments = raw, shift, *o.modes, *o.place, random.bits, random.half, out, o.counter
     return [*launches, Launch(o.kernels.requantize, arguments, out.size)]
 
@@ -169,12 +172,25 @@ def _update(op: Op, o: Operands) -> list[Launch]:
     factor = o.arrays[op.scalars[1].tensor] if rate == "multiply" else o.number(1)
     launches, shift = _shift(o, op.attrs["shift"], op.scalars[2 if rate in ("multiply", "divide") else 1 :])
     random: RandomSource = op.attrs.get("random") or RandomSource()
+    if has_words(random):
+        return [*launches, *_update_by_words(op, o, random, (parameter, gradient, shift, learning, factor))]
     if op.attrs["kind"] == "plus_minus_one":
         lo, hi, _, mode = o.modes
         by_one = parameter, gradient, shift, learning, lo, hi, mode, *o.place, random.bits, o.counter
         return [*launches, Launch(o.kernels.update_by_one, by_one, parameter.size)]
     arguments = parameter, gradient, shift, learning, factor, *o.modes, *o.place, random.bits, random.half, decay, o.counter
     return [*launches, Launch(o.kernels.update_fixed, arguments, parameter.size)]
+
+
+def _update_by_words(op: Op, o: Operands, random: RandomSource, given: tuple[DeviceArray, ...]) -> list[Launch]:
+    """Bind an update whose words come from a shift register."""
+    words, drawing = drawn(o, random)
+    lo, hi, rounding, mode = o.modes
+    if op.attrs["kind"] == "plus_minus_one":
+        by_one = *given[:4], lo, hi, mode, words, random.bits, o.counter
+        return [*drawing, Launch(o.kernels.update_by_one_random, by_one, words.size)]
+    scaled = *given, lo, hi, rounding, mode, words, random.bits, random.half, op.attrs["decay_shift"], o.counter
+    return [*drawing, Launch(o.kernels.update_scaled, scaled, words.size)]
 
 
 _KINDS: dict[str, Bind] = {

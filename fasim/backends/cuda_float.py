@@ -14,6 +14,8 @@ from fasim.backends.cuda_bind import DeviceArray, Inputs, Launch, Operands, flat
 from fasim.schedule import Op
 from fasim.schedule import ops as kinds
 
+# sums of squares are added up in so many parts of so many; a constant, so that no grid changes a bit
+NORM_PARTS = 64
 Bind = Callable[[Op, Operands], list[Launch]]
 
 
@@ -117,6 +119,22 @@ def _grad_bias(op: Op, o: Operands) -> list[Launch]:
     return cuda_norm.sum_of_map(op, o) if maps else o.by_row(o.kernels.bias_gradient)
 
 
+def _squared_norm(op: Op, o: Operands) -> list[Launch]:  # noqa: ARG001
+    parts, rows = o.zeros(NORM_PARTS * NORM_PARTS, np.float64), o.zeros(NORM_PARTS, np.float64)
+    launches = [
+        Launch(o.kernels.squared_norm, (flat(array), int(number > 0), parts), parts.size)
+        for number, array in enumerate(o.read)
+    ]
+    add = o.kernels.row_sums("float64").add_parts
+    launches.append(Launch(add, (parts.reshape(NORM_PARTS, NORM_PARTS), rows), NORM_PARTS))
+    return [*launches, Launch(add, (rows.reshape(NORM_PARTS, 1), o.out), 1)]
+
+
+def _rescale(op: Op, o: Operands) -> list[Launch]:
+    limit = np.float32(op.attrs["limit"])
+    return [Launch(o.kernels.rescale, (flat(o.read[0]), o.read[1], limit, flat(o.out)), o.out.size)]
+
+
 _KINDS: dict[str, Bind] = {
     kinds.DENSE: _product("dense_forward"),
     kinds.ACTIVATE: _activate,
@@ -140,6 +158,8 @@ _KINDS: dict[str, Bind] = {
     kinds.GRAD: _product("weight_gradient"),
     kinds.GRAD_BIAS: _grad_bias,
     kinds.CLIP: _by_element("clip", "limit"),
+    kinds.SQUARED_NORM: _squared_norm,
+    kinds.RESCALE: _rescale,
     kinds.UPDATE: _update,
     kinds.CONV: cuda_maps.conv,
     kinds.PROJECT_CONV: cuda_maps.project_conv,

@@ -173,6 +173,7 @@ CASES: dict[str, tuple[tuple[Any, ...], dict[int, Any]]] = {
 ELSEWHERE = {"choose_exponent", "divide_fixed", "requantize", "softmax_fixed", "update_by_one", "update_divided"}
 ELSEWHERE |= {"update_fixed", "bias_gradient_accumulate", "dense_accumulate"}
 ELSEWHERE |= {"project_accumulate", "weight_gradient_accumulate", *MAPS}
+ELSEWHERE |= {"lfsr_words", "requantize_random", "update_scaled", "update_by_one_random", "squared_norm", "rescale"}
 
 
 def test_every_kernel_is_stated_and_in_the_catalog() -> None:
