@@ -6,6 +6,7 @@ from planted import Mutant
 
 KERNELS = "tests/cuda/test_cuda_map_kernels.py"
 RANDOM = "tests/cuda/test_cuda_random.py"
+OBSERVE = "tests/cuda/test_cuda_observe.py"
 NETS = "tests/cuda/test_cuda_maps.py"
 
 MUTANTS = (
@@ -131,5 +132,26 @@ MUTANTS = (
         "int(number > 0)",
         "0",
         f"{RANDOM}::test_clipping_by_the_norm_is_that_of_the_cpu",
+    ),
+    Mutant(
+        "what a block has counted of sizes replaces what was counted before",
+        "cuda/fasim_cuda/observe.py",
+        "cuda.atomic.add(bins, b, counts[b])",
+        "bins[b] = counts[b]",
+        f"{OBSERVE}::test_integers_are_counted_by_size",
+    ),
+    Mutant(
+        "infinities are counted among the numbers of a tensor on the device",
+        "cuda/fasim_cuda/scalars_observe.py",
+        "return math.isfinite(value)",
+        "return not math.isnan(value)",
+        f"{OBSERVE}::test_floats_are_counted_by_exponent",
+    ),
+    Mutant(
+        "tensors that the update alone writes are not observed on the device",
+        "fasim/backends/cuda_observe.py",
+        "for value in observed(self.schedule, op)]",
+        "for value in observed(self.schedule, op) if op.phase != 'update']",
+        f"{OBSERVE}::test_ranges_are_those_of_the_cpu",
     ),
 )

@@ -83,6 +83,7 @@ from fasim_cuda.norm import (
     divide_sums,
     running_deviation,
 )
+from fasim_cuda.observe import observe, observe_float
 from fasim_cuda.optimize import adam, adam_rates, momentum, nesterov, rmsprop, sgd
 from fasim_cuda.pool import (
     average_pool,
@@ -182,6 +183,8 @@ __all__ = [
     "norm_running_fixed",
     "norm_scale_fixed",
     "norm_statistics_fixed",
+    "observe",
+    "observe_float",
     "output_error",
     "output_error_fixed",
     "perturb",

@@ -1,4 +1,4 @@
-"""The kernels of maps, of shift registers and of clipping by the norm, with the types that a run launches them with."""
+"""The kernels of maps, of shift registers, norms and observing, with the types that a run launches them with."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from numba import boolean, float32, float64, int8, int16, int32, int64, uint8, uint32, uint64
+from numba.core.types import Array
 
 import fasim_cuda as kernels
 from fasim_cuda.products import INTEGERS
@@ -19,6 +20,8 @@ W1, W2, W4 = int32[::1], int32[:, ::1], int32[:, :, :, ::1]
 U2, U4 = uint8[:, ::1], uint8[:, :, :, ::1]
 D, D1, D2 = float64, float64[::1], float64[:, ::1]
 T1 = uint32[::1]
+# a number of which each replica has its own
+EACH = Array(int64, 0, "C")
 # lo, hi, rounding, overflow
 MODES = (I, I, I, I)
 
@@ -48,9 +51,11 @@ ELEMENTS: dict[str, tuple[tuple[Any, ...], ...]] = {
     "norm_recall_fixed": ((W1, I1, I1, I1),),
     "norm_normal_fixed": ((H2, I1, B1, I, *MODES, H2, I1), (H2, I1, I1, I, *MODES, H2, I1)),
     "norm_scale_fixed": ((H2, H1, H1, I, I, W2), (H2, H1, H1, I, I, I2)),
+    "observe": ((B1, I1, I1), (I1, I1, I1)),
+    "observe_float": ((F1, I1, F1, I1),),
     "squared_norm": ((F1, I, D1),),
     "rescale": ((F1, D1, F, F1),),
-    "lfsr_words": ((uint64[:, ::1], I, I, I1, T1),),
+    "lfsr_words": ((uint64[:, ::1], EACH, I, I1, T1),),
     "requantize_random": ((W1, I1, *MODES, T1, I, boolean, B1, I1),),
     "update_scaled": ((H1, W1, I1, I1, I1, *MODES, T1, I, boolean, I, I1),),
     "update_by_one_random": ((H1, W1, I1, I1, I, I, I, T1, I, I1),),

@@ -22,6 +22,8 @@ from fasim.backends import Samples, chunks
 from fasim.backends.cuda_bind import Arrays, DeviceArray, Grid, Inputs, Launch, Operands, flat, ready
 from fasim.backends.cuda_fixed import bind_fixed
 from fasim.backends.cuda_float import bind_float
+from fasim.backends.cuda_observe import CudaObserver
+from fasim.backends.observer import collect
 from fasim.errors import ConfigError
 from fasim.fixedpoint.trace import SiteCount, Trace
 from fasim.schedule import Op, Schedule, Tensor
@@ -65,6 +67,8 @@ class CudaProgram:
     threads : int
         Of the CPU: of no use here.
     grid : Grid
+    observe : bool
+        Count the range of every tensor that is written, into ``Trace.tensors`` of `run`.
 
     Raises
     ------
@@ -72,8 +76,15 @@ class CudaProgram:
         If there is an op without a kernel.
     """
 
-    def __init__(self, schedule: Schedule, *, threads: int = 1, grid: Grid | None = None) -> None:  # noqa: ARG002
-        self.schedule = schedule
+    def __init__(
+        self,
+        schedule: Schedule,
+        *,
+        threads: int = 1,  # noqa: ARG002
+        grid: Grid | None = None,
+        observe: bool = False,
+    ) -> None:
+        self.schedule, self.observe = schedule, observe
         self.binding = bind_float if schedule.datapath == "float32" else bind_fixed
         for op in schedule.ops:
             if missing := self.binding.missing(op):
@@ -116,10 +127,13 @@ class CudaProgram:
         for name in self.changed:
             for state, found in zip(states, bound.arrays[name].copy_to_host(), strict=True):
                 np.copyto(state[name], found)
-        if not self.sites:
-            return [Trace() for _ in states]
-        counted = np.stack([counter.copy_to_host() for counter in bound.counters.values()], 1)
-        return [self._trace(steps, of_replica) for of_replica in counted]
+        traces = [Trace() for _ in states]
+        if self.sites:
+            counted = np.stack([counter.copy_to_host() for counter in bound.counters.values()], 1)
+            traces = [self._trace(steps, of_replica) for of_replica in counted]
+        if bound.observer is not None:
+            traces[0].tensors = collect([bound.observer], traces[0])
+        return traces
 
     def outputs(self, state: State, data: Samples) -> np.ndarray:
         """Return outputs as floats; see :class:`fasim.backends.Program`."""
@@ -150,8 +164,8 @@ class CudaProgram:
 
     @property
     def is_small(self) -> bool:
-        """Whether replicas can share launches: not yet where a layer is no fully connected one."""
-        return all(op.kind not in ALONE for op in self.schedule.ops)
+        """Whether replicas can share launches: not yet where a layer is no fully connected one, or tensors are observed."""
+        return not self.observe and all(op.kind not in ALONE for op in self.schedule.ops)
 
     @property
     def replica_bytes(self) -> int:
@@ -232,6 +246,7 @@ class _Bound:
         self.inputs = Inputs(
             upload(data.codes[None]), upload(data.labels[None]), gain, offset, data.scale, places, self.place
         )
+        self.observer = CudaObserver(kernels, self.schedule) if program.observe else None
         self.counters = {site: self.zeros(2, np.int64) for site in program.sites}
 
     def number(self, value: int) -> DeviceArray:
@@ -252,6 +267,7 @@ class _Bound:
                 launches.append(Launch(kernels.load_labels, (*place, label), label.size))
             else:
                 launches.append(Launch(kernels.load_rows, (*place, np.float32(1), label), label.size))
+        launches += self.observer.loaded(arrays) if self.observer else []
         launches += self.calls(ops)
         for tensor in schedule.tensors.values():
             if tensor.storage == "previous":
@@ -267,6 +283,7 @@ class _Bound:
             step = self.before if deferred(op) else self.now
             operands = Operands(kernels, self.schedule, op, self, step, self.counters.get(op.site))
             launches += self.program.binding.op(op, operands)
+            launches += self.observer.calls(op, self.arrays) if self.observer else []
         return launches
 
 

@@ -24,9 +24,10 @@ def words(o: Operands, random: RandomSource) -> tuple[DeviceArray, list[Launch]]
     seed, site, step = o.place
     powers = np.array(draws(random.width, tap_mask(random.taps), random.shifts), np.uint64)
     drawn = o.zeros(o.out.size, np.uint32)
-    start = lfsr_start(random.width, random.seed, seed, site)
-    matrices = o.kernels.cuda.to_device(powers)
-    return drawn, [Launch(o.kernels.lfsr_words, (matrices, start, drawn.size, step, drawn), drawn.size)]
+    starts = [lfsr_start(random.width, random.seed, int(one), site) for one in seed.copy_to_host()]
+    of_replicas = DeviceArray(o.kernels.cuda.to_device(np.array(starts, np.int64)))
+    matrices = DeviceArray(o.kernels.cuda.to_device(powers[None]))
+    return drawn, [Launch(o.kernels.lfsr_words, (matrices, of_replicas, drawn.size, step, drawn), drawn.size)]
 
 
 @cache

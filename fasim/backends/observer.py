@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from fasim.backends.cpu_bind import Slice
 from fasim.backends.table import Call
 from fasim.fixedpoint.statistics import TensorStatistics
 from fasim.fixedpoint.trace import Trace
-from fasim.schedule import Op, Schedule, Tensor
+from fasim.schedule import Op, Schedule, Tensor, Value
 from fasim.schedule import ops as kinds
 
 # no numbers that a format is chosen for
@@ -20,6 +21,31 @@ WITHOUT_RANGE = frozenset({"label", "table", "scalar"})
 # of these the first result alone is one: places of maxima and masks are not
 FIRST_RESULT = frozenset({kinds.POOL, kinds.DROPOUT})
 INTEGER_BINS, FLOAT_BINS = 64, 128
+
+
+class Counted(Protocol):
+    """Counters of one tensor, wherever they are."""
+
+    def statistics(self, tensor: Tensor, layer: int) -> TensorStatistics:
+        """Return what has been counted, for a tensor."""
+
+
+class Seen(Protocol):
+    """What an observer has seen, by tensor."""
+
+    schedule: Schedule
+    layers: dict[str, int]
+
+    @property
+    def counters(self) -> Mapping[str, Counted]:
+        """Counters of each tensor."""
+
+
+def observed(schedule: Schedule, op: Op) -> list[Value]:
+    """Return those of an op's results that are numbers of some range."""
+    results = op.writes[:1] if op.kind in FIRST_RESULT else op.writes
+    tensors = ((value, schedule[value]) for value in results)
+    return [value for value, tensor in tensors if tensor.cls not in WITHOUT_RANGE and tensor.encoding != "mask"]
 
 
 class Counters:
@@ -89,14 +115,10 @@ class Observer:
             Rows of the op's first result that this thread writes. Other results of as many rows are sliced alike, any
             other is observed whole by the thread that has the first row.
         """
-        results = op.writes[:1] if op.kind in FIRST_RESULT else op.writes
         rows = self.schedule[op.writes[0]].shape[:1]
         calls = []
-        for value in results:
-            tensor = self.schedule[value]
-            if tensor.cls in WITHOUT_RANGE or tensor.encoding == "mask":
-                continue
-            array = arrays[value.tensor]
+        for value in observed(self.schedule, op):
+            tensor, array = self.schedule[value], arrays[value.tensor]
             if tensor.shape[:1] == rows:
                 calls.append(self._call(value.tensor, part.of(array), op.layer))
             elif part.start == 0:
@@ -110,12 +132,12 @@ class Observer:
         return self.counters[name].call(array)
 
 
-def collect(observers: Iterable[Observer], trace: Trace) -> dict[str, TensorStatistics]:
+def collect(observers: Iterable[Seen], trace: Trace) -> dict[str, TensorStatistics]:
     """Return the statistics of all threads by tensor, in the order of the schedule's tensors.
 
     Parameters
     ----------
-    observers : iterable of Observer
+    observers : iterable of Seen
         Of one schedule.
     trace : Trace
         Counts by site; they are put beside the tensor that each site writes.

@@ -174,6 +174,7 @@ ELSEWHERE = {"choose_exponent", "divide_fixed", "requantize", "softmax_fixed", "
 ELSEWHERE |= {"update_fixed", "bias_gradient_accumulate", "dense_accumulate"}
 ELSEWHERE |= {"project_accumulate", "weight_gradient_accumulate", *MAPS}
 ELSEWHERE |= {"lfsr_words", "requantize_random", "update_scaled", "update_by_one_random", "squared_norm", "rescale"}
+ELSEWHERE |= {"observe", "observe_float"}
 
 
 def test_every_kernel_is_stated_and_in_the_catalog() -> None:
