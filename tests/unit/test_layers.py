@@ -13,7 +13,10 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "fasim"
 
 LAYERS = {
-    0: ("arrays", "errors", "files", "gpus", "intervals", "locks", "machine", "memory", "result_lines", "scalar", "tomlfiles"),
+    0: (
+        *("arrays", "errors", "files", "gpus", "intervals", "locks", "machine", "memory"),
+        *("result_lines", "scalar", "tomlfiles"),
+    ),
     1: (
         "kernels",
         "plan",
