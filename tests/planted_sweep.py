@@ -79,11 +79,4 @@ MUTANTS = (
         "one.rule == first",
         "tests/unit/test_comparison.py::test_differences_are_taken_seed_by_seed_to_the_first_rule_on_the_same_datapath",
     ),
-    Mutant(
-        "a filter of the page leaves the front as it was",
-        "fasim/sweep/page/page.js",
-        "const best = new Set(front(rows).map((row) => row.id));",
-        "const best = new Set(front(content.rows).map((row) => row.id));",
-        "tests/cli/test_sweep_page.py::test_a_browser_draws_sorts_filters_and_explains",
-    ),
 )

@@ -100,6 +100,7 @@ def test_a_browser_draws_sorts_filters_and_explains(tmp_path):
         tick("float32"); seen.narrow = [column(1), dots(), lines(), front()];
         tick("bp"); seen.narrower = [column(0), dots(), document.getElementById("count").textContent];
         tick("float32"); tick("bp"); seen.again = [column(0).length, dots()];
+        tick("dfa"); seen.without = front().sort(); tick("dfa");
         const dot = document.querySelector('#scatter [data-row="3"]'), hint = document.getElementById("hint");
         seen.hidden = hint.hidden;
         dot.dispatchEvent(new MouseEvent("mouseenter", { clientX: 50, clientY: 60 }));
@@ -121,6 +122,8 @@ def test_a_browser_draws_sorts_filters_and_explains(tmp_path):
     assert found["narrower"][:2] == [["dfa", "drtp"], 2]
     assert found["narrower"][2].startswith("2 of 5 rows shown")
     assert found["again"] == [5, 5]
+    # what only a hidden row beats is then at the front
+    assert found["without"] == ["bpfloat32", "bps8", "drtp</script><b>"]
     assert found["hidden"] is True
     assert found["hint"][0] is False
     assert "rule: dfa\ndatapath: s8\nlearning rate: 0.0625\nenergy (nJ): 9.0" in found["hint"][1]

@@ -186,9 +186,9 @@ def made_up(accuracy, energy, loss=1.0):
 
 
 def test_the_front_holds_what_no_other_beats():
-    # (accuracy, energy): 0 beaten by 1 (same accuracy for less), 2 beaten by 1, 3 and 4 equal, 5 better for more
-    groups = [made_up(*pair) for pair in ((0.9, 3), (0.9, 2), (0.8, 2), (0.7, 1), (0.7, 1), (0.95, 9), (0.95, 10))]
-    assert pareto(groups) == [3, 4, 1, 5]
+    # (accuracy, energy): 0 and 1 beaten by 2 (same accuracy for less, better for as much), 3 and 4 equal, 5 better for more
+    groups = [made_up(*pair) for pair in ((0.9, 3), (0.8, 2), (0.9, 2), (0.7, 1), (0.7, 1), (0.95, 9), (0.95, 10))]
+    assert pareto(groups) == [3, 4, 2, 5]
     assert pareto([]) == []
 
 
