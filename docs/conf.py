@@ -19,7 +19,7 @@ extensions = [
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
+    "mathml",
     "sphinx_gallery.gen_gallery",
     "command_pages",
     "kernel_table",
@@ -33,6 +33,7 @@ html_title = f"fasim {version}"
 # sections of a page are linked to as on a forge: fixed-point.md#random-bits
 myst_heading_anchors = 4
 myst_enable_extensions = ["dollarmath"]
+html_math_renderer = "mathml"
 
 autosummary_generate = True
 autodoc_typehints = "none"  # numpydoc's tables say them in words
