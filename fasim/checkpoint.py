@@ -77,7 +77,11 @@ def load(folder: Path) -> Checkpoint:
         with zipfile.ZipFile(arrays) as archive:
             members = archive.infolist()
             state = {one.filename.removesuffix(".npy"): aligned_copy(read_array(archive, one)) for one in members}
-        return Checkpoint(content["settings"], content["epochs"], content["sites"], state)
+        settings, epochs, sites = content["settings"], content["epochs"], content["sites"]
+        figures = [*epochs, *sites.values()]
+        if not isinstance(settings, dict) or not isinstance(epochs, list) or not all(map(_is_of_figures, figures)):
+            raise TypeError("settings, epochs or counts are of another kind")
+        return Checkpoint(settings, epochs, sites, state)
     except OSError as error:
         raise DataError(
             f"{folder}: no checkpoint can be read there ({error.strerror or error}); give the folder of a run that was "
@@ -85,6 +89,10 @@ def load(folder: Path) -> Checkpoint:
         ) from error
     except (*DAMAGE, zipfile.BadZipFile, zlib.error) as error:
         raise damaged(folder, str(error)) from error
+
+
+def _is_of_figures(entry: object) -> bool:
+    return isinstance(entry, dict) and all(value is None or type(value) in (int, float) for value in entry.values())
 
 
 def check_state(given: State, saved: State, folder: Path) -> None:

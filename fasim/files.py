@@ -119,6 +119,20 @@ def write_whole(path: Path, data: bytes) -> None:
         raise OutputError(f"cannot write {path}: {error.strerror}; free some space or choose another folder") from error
 
 
+def parse_json(text: str) -> Any:  # noqa: ANN401
+    """Return the value of a JSON text.
+
+    Raises
+    ------
+    ValueError
+        If it is none, or nested more deeply than anything that fasim writes.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def write_json(path: Path, content: Any) -> None:  # noqa: ANN401
     """Write plain values as JSON; NaN and infinity, which JSON has not, are refused."""
     write_whole(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 from fasim.errors import ConfigError, DataError
+from fasim.files import parse_json
 from fasim.fixedpoint import Datapath
 from fasim.network import Network
 from fasim.run_trace import FILE, TraceLog
@@ -59,7 +59,7 @@ def measured_densities(
         if not (folder / name).is_file():
             raise DataError(f"{what} {folder}: no {name} is there; give the folder of a run of `fasim train --trace`")
     try:
-        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        summary = parse_json((folder / SUMMARY).read_text(encoding="utf-8"))
         of_run = {
             key: summary[key] for key in ("net", "rule", "datapath", "datapath_toml", *_OF_NETWORK, *asdict(settings))
         }

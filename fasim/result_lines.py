@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fasim.errors import DataError, OutputError
+from fasim.files import parse_json
 
 # no lock where the system has none (Windows): there two processes should not share a file
 fcntl: Any = import_module("fcntl") if os.name == "posix" else None
@@ -45,7 +46,7 @@ def done(path: Path) -> dict[str, Line]:
     found = {}
     for number, whole in enumerate(text.split("\n")[:-1], 1):
         try:
-            line = json.loads(whole)
+            line = parse_json(whole)
             found[key(line["cell"])] = line
         except (ValueError, KeyError, TypeError):
             raise DataError(f"{path}, line {number}: no result line; take it out, its run is then repeated") from None

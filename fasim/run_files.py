@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from fasim import plots, plots_angles, plots_images
 from fasim.data import Data
 from fasim.diagnostics import Diagnostics
 from fasim.errors import DataError
-from fasim.files import write_json, write_whole
+from fasim.files import parse_json, write_json, write_whole
 from fasim.prediction import predict
 from fasim.report import as_csv, provenance
 from fasim.training import Run
@@ -45,7 +44,7 @@ class Watch:
 
     def _lines(self) -> list[dict[str, Any]]:
         try:
-            records = [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+            records = [parse_json(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
             _ = [record["epoch"] for record in records]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{self.path}: damaged ({error}); delete this file to go on without its angles") from error

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from fasim import plots_trace
 from fasim.errors import DataError
-from fasim.files import write_whole
+from fasim.files import parse_json, write_whole
 from fasim.schedule.values import CLASSES
 from fasim.training import Run
 
@@ -56,7 +56,7 @@ class TraceLog:
     def _lines(self) -> list[Record]:
         path = self.folder / FILE
         try:
-            records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            records = [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
             _ = [record["epoch"] for record in records]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path}: damaged ({error}); delete this file to go on without its lines") from error

@@ -13,7 +13,7 @@ from fasim import checkpoint, rules
 from fasim.checks import check_fit, check_input, default_learning_rate
 from fasim.data import Data, augment, load
 from fasim.data import names as datasets
-from fasim.errors import ConfigError
+from fasim.errors import ConfigError, FasimError
 from fasim.fixedpoint import Datapath, load_datapath
 from fasim.fixedpoint import names as datapaths
 from fasim.fixedpoint.document import from_document
@@ -174,16 +174,18 @@ def from_checkpoint(
         network = Network.parse(given["net"], **{name: given[name] for name in _OF_NETWORK})
         settings, plan = _take(StepSettings, given), _take(Plan, given)
         seed, rate, rule_name = int(given["seed"]), float(given["learning_rate"]), str(given["rule"])
-        epochs = given["epochs"] or len(saved.epochs) + 1
-        names = {"data": given["data"], "datapath": given["datapath"]}
-    except (KeyError, TypeError) as error:
+        epochs = int(given["epochs"] or len(saved.epochs) + 1)
+        names = {"data": str(given["data"]), "datapath": str(given["datapath"])}
+        if datapath is None and given.get("datapath_toml"):
+            datapath = from_document(read_document(given["datapath_toml"]))
+    except FasimError:
+        raise
+    except (*checkpoint.DAMAGE, OverflowError) as error:
         raise checkpoint.damaged(folder, f"setting {error}") from error
     rule = rules.get(_known(rule_name, rules.names(), folder, "rule")) if rule is None else rule
     if rule.name != rule_name:
         raise ConfigError(f"{folder}: the run there has the rule {rule_name}, not {rule}; give its own with --rule")
-    if datapath is None and given.get("datapath_toml"):
-        datapath = from_document(read_document(given["datapath_toml"]))
-    elif datapath is None:
+    if datapath is None:
         datapath = load_datapath(_known(names["datapath"], ["float32", *datapaths()], folder, "datapath"))
     found = checkpoint.fingerprint(None if datapath is None else datapath.to_toml())
     _check(given, folder, "datapath", found)

@@ -18,6 +18,9 @@ _WHENS = ("end", "every_mac")
 _EXAMPLE = 'write "exact", or bits, overflow and more as in "20 SAT every_mac RND:12 lanes:4"'
 
 
+LONGEST_WORD = 40
+
+
 @dataclass(frozen=True)
 class Acc:
     """A limited accumulator; ``docs/reference/fixed-point.md`` states it to the bit.
@@ -95,7 +98,8 @@ class Acc:
         words = text.split()
         if words == [EXACT]:
             return None
-        if len(words) < 2 or not words[0].isdecimal():
+        # int() refuses what has thousands of digits in words of its own
+        if len(words) < 2 or not words[0].isdecimal() or max(map(len, words)) > LONGEST_WORD:
             raise FormatError(f"accumulator {text!r}: {_EXAMPLE}")
         parts: dict[str, object] = {"bits": int(words[0]), "overflow": words[1]}
         for word in words[2:]:
