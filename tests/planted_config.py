@@ -16,11 +16,11 @@ MUTANTS = (
         f"{CONFIG}::test_a_saved_configuration_repeats_its_run_to_the_bit",
     ),
     Mutant(
-        "the file comes before --set",
+        "a configuration of another command is taken",
         "fasim/cli_config.py",
-        "values[str(known[key].name)] = _of_text(",
-        "values.setdefault(str(known[key].name), None) or values.update(x=0)\n        _ = _of_text(",
-        f"{CONFIG}::test_the_command_line_comes_before_set_and_set_before_the_file",
+        'if found.command not in ("", name):',
+        "if not name:",
+        f"{CONFIG}::test_what_a_file_may_not_say",
     ),
     Mutant(
         "a lock counts though its file has been taken away",
@@ -55,7 +55,7 @@ MUTANTS = (
         "fasim/diagnostics/collection.py",
         'if record["epoch"] != len(run.epochs)]',
         'if record["epoch"] <= len(run.epochs)]',
-        "tests/cli/test_kills.py::test_while_a_file_is_written[watch-13]",
+        "tests/cli/test_kills.py::test_while_a_file_is_written[watch-10]",
     ),
     Mutant(
         "an array may claim more than is stored",
