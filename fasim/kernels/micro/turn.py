@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba import types
+from numba import njit, types
 from numba.extending import intrinsic
 
 from fasim.kernels.compile import kernel
@@ -95,39 +95,32 @@ _whole_sums, _part_sums = (_square(_WORDS, _less_offsets, whole=whole) for whole
 _whole_words, _part_words = (_square(_WORDS, _flipped, whole=whole) for whole in (True, False))
 
 
+@njit(inline="always", cache=True)
+def _walk(whole, part, source, step, target, target_step, rows, columns, given, given_step):
+    """Turn square by square; `given` goes on by so many bytes a row where it is an address, and 0 is none."""
+    for r in range(0, rows, _SIDE):
+        mine = given + given_step * r if given != 0 else 0
+        for c in range(0, columns, _SIDE):
+            at, to = source + r * step + 4 * c, target + c * target_step + 4 * r
+            if r + _SIDE <= rows and c + _SIDE <= columns:
+                whole(at, step, to, target_step, _SIDE, _SIDE, mine)
+            else:
+                part(at, step, to, target_step, rows - r, columns - c, mine)
+
+
 @kernel
 def turn(source, step, target, target_step, rows, columns, bias):
     """``target[c, r] = source[r, c] + bias[r]``, float32 at addresses, steps in bytes; all int64. No bias where it is 0."""
-    for r in range(0, rows, _SIDE):
-        for c in range(0, columns, _SIDE):
-            at, to = source + r * step + 4 * c, target + c * target_step + 4 * r
-            add = bias + 4 * r if bias != 0 else 0
-            if r + _SIDE <= rows and c + _SIDE <= columns:
-                _whole(at, step, to, target_step, _SIDE, _SIDE, add)
-            else:
-                _part(at, step, to, target_step, rows - r, columns - c, add)
+    _walk(_whole, _part, source, step, target, target_step, rows, columns, bias, 4)
 
 
 @kernel
 def turn_sums(source, step, target, target_step, rows, columns, offsets):
     """``target[c, r] = source[r, c] - offsets[r]``, int32, modulo 2^32, likewise."""
-    for r in range(0, rows, _SIDE):
-        for c in range(0, columns, _SIDE):
-            at, to = source + r * step + 4 * c, target + c * target_step + 4 * r
-            less = offsets + 4 * r if offsets != 0 else 0
-            if r + _SIDE <= rows and c + _SIDE <= columns:
-                _whole_sums(at, step, to, target_step, _SIDE, _SIDE, less)
-            else:
-                _part_sums(at, step, to, target_step, rows - r, columns - c, less)
+    _walk(_whole_sums, _part_sums, source, step, target, target_step, rows, columns, offsets, 4)
 
 
 @kernel
 def turn_words(source, step, target, target_step, rows, columns, flip):
     """``target[c, r] = source[r, c] ^ flip``, words of 32 bits, likewise; `flip` is the number itself."""
-    for r in range(0, rows, _SIDE):
-        for c in range(0, columns, _SIDE):
-            at, to = source + r * step + 4 * c, target + c * target_step + 4 * r
-            if r + _SIDE <= rows and c + _SIDE <= columns:
-                _whole_words(at, step, to, target_step, _SIDE, _SIDE, flip)
-            else:
-                _part_words(at, step, to, target_step, rows - r, columns - c, flip)
+    _walk(_whole_words, _part_words, source, step, target, target_step, rows, columns, flip, 0)
