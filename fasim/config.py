@@ -11,7 +11,7 @@
     lr = "2^-7"                # text as on the command line; a number where that is one
 
     [files]                    # only in a saved one: SHA-256 of the files that its settings name
-    "/home/me/mine.npz" = "..."
+    "/data/mine.npz" = "..."
 
 Nothing is read over: a key that the command has not is refused with the nearest one that it has, and so is a saved
 configuration whose files hold something else by now.
