@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MOST_SEEDS = 100_000
 
+
 def data(given: dict[str, Any]) -> Data:
     """Return the data set that the options name, standardised as they say."""
     from fasim import data as sets

@@ -5,7 +5,7 @@ of D terms: windows of the map, which are read in place (no patches are written)
 one thread in the order of `fasim.kernels.conv`, (r, s, c) or (p, q, j) ascending, in float32 with one rounding a term: no
 size of tile changes a bit. Blocks are numbered by pixels along x, which may be millions, and by channels along y.
 
-The way back through a stride is a correlation for each phase of rows and columns, as `fasim.kernels.conv_layout` says.
+The way back through a stride is a correlation for each phase of rows and columns, as `fasim.scalar.phases` says.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 from numba import float32, int32, int64
 
-from fasim.kernels.conv_layout import first_of, taps
+from fasim.scalar.phases import first_of, taps
 from fasim_cuda.products import INTEGERS, TERMS, TILE, Tile
 from fasim_cuda.target import cuda, device, jit
 

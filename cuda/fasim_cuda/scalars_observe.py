@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from fasim.kernels.observe import FLOAT_OFFSET
+from fasim.scalar.constants import FLOAT_OFFSET
 from fasim_cuda.scalars import scalar
 
 

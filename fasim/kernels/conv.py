@@ -13,8 +13,9 @@ from __future__ import annotations
 import numpy as np
 
 from fasim.kernels.compile import kernel
-from fasim.kernels.conv_layout import first_of, load_map, pack, pack_back, panels, taps
+from fasim.kernels.conv_layout import load_map, pack, pack_back, panels
 from fasim.kernels.micro.correlate import PANEL, correlate_float32, gradient_float32, grid
+from fasim.scalar.phases import first_of, taps
 
 ZERO, ONE = np.float32(0.0), np.float32(1.0)
 # x + -0.0 is x, for every x: a copy

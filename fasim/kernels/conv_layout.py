@@ -4,8 +4,7 @@ Maps are copied into a border of padding, one sample at a time; weights are pack
 of a row of the window lie side by side in a group: 1 in float32, 2 of int16, 4 of bytes; groups are filled up with zeros.
 
 The way back through a convolution of any stride is a forward correlation too, of the deltas with the kernel's taps turned
-around. Of the map, the rows h with (h + padding) mod stride = phase meet the taps r = phase, phase + stride, ... alone:
-each pair of phases (rows, columns) is a dense correlation of its own, and no zero is put between deltas.
+around: a dense one for each pair of phases of rows and columns (`fasim.scalar.phases`), with no zero between deltas.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from numba import njit
 
 from fasim.kernels.compile import kernel
 from fasim.kernels.micro.correlate import PANEL
+from fasim.scalar.phases import taps
 
 
 @njit(inline="always", cache=True)
@@ -54,12 +54,6 @@ def pack(weight, packed):
                 packed[j // PANEL, r * groups + t // group, j % PANEL, t % group] = flat[j, r, t]
 
 
-@njit(inline="always", cache=True)
-def taps(side, stride, phase):
-    """Return how many of `side` taps a phase meets."""
-    return max(side - phase + stride - 1, 0) // stride
-
-
 @kernel
 def pack_back(weight, stride, phase_h, phase_w, packed):
     """Lay the taps of a phase of weight[J, R, S, C] out as packed[panel, (r, (s j) in groups), c, group].
@@ -78,9 +72,3 @@ def pack_back(weight, stride, phase_h, phase_w, packed):
                 t = w * units + j
                 for c in range(channels):
                     packed[c // PANEL, u * groups + t // group, c % PANEL, t % group] = weight[j, r, s, c]
-
-
-@njit(inline="always", cache=True)
-def first_of(phase, padding, stride):
-    """Return the least i for which ``phase + i stride - padding``, a row or column of the map, is not below 0."""
-    return (max(padding - phase, 0) + stride - 1) // stride

@@ -14,8 +14,9 @@ import numpy as np
 from numba import njit
 
 from fasim.kernels.compile import kernel
-from fasim.kernels.conv_layout import first_of, load_map, pack, pack_back, panels, taps
+from fasim.kernels.conv_layout import load_map, pack, pack_back, panels
 from fasim.kernels.micro.correlate import PANEL, ROWS, grid
+from fasim.scalar.phases import first_of, taps
 
 # of the type of a variable: for a literal number, kernels are compiled anew
 WORD, ZERO = np.int64(4), np.int64(0)

@@ -11,9 +11,7 @@ import math
 import numpy as np
 
 from fasim.kernels.compile import kernel
-
-# of observe_float: bin i counts 2^(i - 64) <= |x| < 2^(i - 63)
-FLOAT_OFFSET = 63
+from fasim.scalar.constants import FLOAT_OFFSET
 
 
 @kernel
