@@ -26,6 +26,10 @@ LISTS = ("rules", "datapaths", "seeds")
 NOT_SAVED = ("out", "as_json", "resume")
 # options whose texts may be paths
 PATHS = ("data", "datapath", "datapaths", "processor", "rule", "rules")
+# of these, options that run a Python file of theirs
+RULES = ("rule", "rules", "vs")
+CODE = ".py"
+_NAMED = "fasim.code"
 # what may be said beside a configuration that is run again: no bit of a result depends on it
 BESIDE = ("name", "threads", "as_json")
 
@@ -64,6 +68,7 @@ def configure(context: click.Context, file: str | None, settings: tuple[str, ...
         config.check_keys(f"configuration {file}", found.settings, known)
         for key, value in found.settings.items():
             values[str(known[key].name)] = _of_file(known[key], value, f"configuration {file}: {key} = {value!r}")
+        context.meta[_NAMED] = {str(known[key].name): file for key in RULES if key in found.settings}
     for text in settings:
         key, equals, value = text.partition("=")
         key = key.strip().replace("-", "_")
@@ -71,7 +76,26 @@ def configure(context: click.Context, file: str | None, settings: tuple[str, ...
             raise ConfigError(f"--set {text!r}: write a key and its value, such as epochs=5")
         config.check_keys(f"--set {text}", [key], known)
         values[str(known[key].name)] = _of_text(known[key], value.strip(), f"--set {text}")
+        context.meta.get(_NAMED, {}).pop(known[key].name, None)
     context.default_map = {**(context.default_map or {}), **values}
+
+
+def check_typed(rule: str) -> None:
+    """Refuse a Python file that a configuration alone names: only what is typed may run.
+
+    Raises
+    ------
+    ConfigError
+        In one line.
+    """
+    context = click.get_current_context()
+    for name, file in context.meta.get(_NAMED, {}).items():
+        if rule.endswith(CODE) and context.get_parameter_source(name) is ParameterSource.DEFAULT_MAP:
+            flag = max(next(one.opts for one in context.command.params if one.name == name), key=len)
+            raise ConfigError(
+                f"configuration {file}: it names the Python file {rule}, which would run; if you trust it, say so: "
+                f"`fasim {context.command.name} --config {file} {flag} {context.params[name]}`"
+            )
 
 
 def _of_file(parameter: click.Parameter, value: Any, where: str) -> Any:  # noqa: ANN401

@@ -59,9 +59,11 @@ def settings(given: dict[str, Any], task: str = "classification") -> StepSetting
 
 
 def rule(text: str) -> Rule:
-    """Return the rule of a name, or of the user's own Python file, which is run."""
+    """Return the rule of a name, or of the user's own Python file, which is run if its name was typed."""
     from fasim import rules
+    from fasim.cli_config import check_typed
 
+    check_typed(text)
     return rules.load(text)
 
 

@@ -137,4 +137,14 @@ def test_only_what_is_typed_runs_a_file(folder):
         rules.get("pairs.py")
     (folder / "own.toml").write_text('name = "x"\nrule = "pairs.py"\n')
     assert invoke("run", "own.toml").exit_code == 2
+    (folder / "run.toml").write_text('command = "train"\nrule = "pairs.py"\nepochs = 1\n')
+    (folder / "any.toml").write_text('vs = "pairs.py"\n')
+    energy = ("energy", "--net", "4-2", "--config", "any.toml")
+    for words in (("run", "run.toml"), ("train", "--config", "run.toml"), energy):
+        refused = invoke(*words)
+        assert refused.exit_code == 2
+        assert "it names the Python file pairs.py, which would run" in refused.stderr
     assert not (folder / "has_run").exists()
+    for words in (("--rule", "pairs.py"), ("--set", "rule=pairs.py")):
+        invoke("train", "--config", "run.toml", *words)
+        (folder / "has_run").unlink()
