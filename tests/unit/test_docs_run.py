@@ -19,6 +19,7 @@ COMMANDS_ELSEWHERE = {
     "add-a-processor.md": "tests/unit/test_processor_files.py",
     "measured-zeros.md": "tests/cli/test_cli_zeros.py",
     "energy-to-accuracy.md": "tests/cli/test_cli_target.py, on a small network",
+    "sweeps.md": "tests/cli/test_cli_sweep.py, on smaller grids",
     "papers-experiments.md": "days; tests/cli/test_cli_run.py, scaled down",
 }
 
