@@ -56,7 +56,8 @@ def test_a_run_folder_in_each_form():
     arrays = json.loads(Path("run/checkpoint.json").read_text())["arrays"]
     with np.load("npz/state.npz") as exported, np.load(Path("run", arrays)) as saved:
         assert np.array_equal(exported["weight.1"], saved["weight.1"])
-    assert "--rule: run says that already" in refused("run", "--to", "npz", "--rule", "dfa", "--out", "x")
+    assert "--lr: run says that already" in refused("run", "--to", "npz", "--lr", "0.5", "--out", "x")
+    assert "has the rule drtp, not dfa" in refused("run", "--to", "npz", "--rule", "dfa", "--out", "x")
     assert "other datapath than these" in refused("run", "--to", "npz", "--datapath", "s16", "--out", "x")
     assert "something is there already" in refused("run", "--to", "npz", "--out", "hex")
 
