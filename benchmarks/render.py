@@ -204,7 +204,7 @@ PAGES: dict[Path, dict[str, Callable[[], list[str]]]] = {
     ROOT / "docs" / "fixed-point-results.md": render_fixed.SECTIONS,
     ROOT / "docs" / "front.md": render_front.SECTIONS,
     ROOT / "docs" / "performance.md": render_performance.SECTIONS,
-    ROOT / "README.md": {"demo": demo_short},
+    ROOT / "README.md": {"demo": demo_short, "front": lambda: render_front.headline("mnist")},
     ROOT / "docs" / "results.md": {
         "demo": demo_full,
         "machine": machine_line,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
+from collections.abc import Iterable
 from functools import cache, partial
 from pathlib import Path
 from statistics import fmean, median, stdev
@@ -84,11 +85,17 @@ def _point(key: tuple[str, str, str], group: list[dict[str, Any]]) -> Point:
     )
 
 
-def front(found: tuple[Point, ...]) -> list[Point]:
+def front_order(found: Iterable[Point]) -> list[Point]:
+    """Return those that have reached the target with every seed, cheapest first."""
+    reached = [point for point in found if point.energy_to_target_pj is not None]
+    return sorted(reached, key=lambda one: (one.energy_to_target_pj or 0.0, one.error))
+
+
+def front(found: Iterable[Point]) -> list[Point]:
     """Return those than which no other has less test error for less energy to the target, cheapest first."""
     best: list[Point] = []
-    for point in sorted(found, key=lambda one: (one.energy_to_target_pj or float("inf"), one.error)):
-        if point.energy_to_target_pj is not None and (not best or point.error < best[-1].error):
+    for point in front_order(found):
+        if not best or point.error < best[-1].error:
             best.append(point)
     return best
 
@@ -133,11 +140,14 @@ def _cell(point: Point | None) -> str:
     if point is None:
         return "-"
     error = f"{point.error:.2f}" + (f" ±{stdev(point.errors):.2f}" if len(point.errors) > 1 else "")
+    return f"{error}, {_needed(point)}, {point.live_bytes / KB:,.0f}"
+
+
+def _needed(point: Point) -> str:
+    """Return the energy to the target in mJ, or how many seeds have reached it."""
     if point.energy_to_target_pj is None:
-        needed = f"{point.reached} of {len(point.errors)} seeds"
-    else:
-        needed = f"{point.energy_to_target_pj / MJ:,.0f}"
-    return f"{error}, {needed}, {point.live_bytes / KB:,.0f}"
+        return f"{point.reached} of {len(point.errors)} seeds"
+    return f"{point.energy_to_target_pj / MJ:,.0f}"
 
 
 def _per_sample(found: tuple[Point, ...], datapath: str) -> str:
@@ -155,17 +165,30 @@ def rates(name: str) -> list[str]:
     return [text + (f"; the best was at an end for {', '.join(ends)}." if ends else "; none was best at an end.")]
 
 
+def headline(name: str) -> list[str]:
+    """Return each rule's cheapest way to the target, in one sentence."""
+    task, found = TASKS[name], points(name)
+    cheapest: dict[str, Point] = {}
+    for point in front_order(found):
+        cheapest.setdefault(point.rule, point)
+    texts = [f"{one.name} on {one.datapath} {_needed(one)} mJ" for one in cheapest.values()]
+    absent = [rule for rule in task.rules if rule not in cheapest]
+    text = f"Each rule's cheapest way to {100 * task.target:g} % on {task.data} ({task.net}, batch {task.batch_size}): "
+    text += ", ".join(texts) + (f"; not within {task.epochs} epochs: {', '.join(absent)}" if absent else "")
+    return [text + "."]
+
+
 def picture(name: str) -> bytes:
     """Draw test error over energy to the target: colour = rule, marker = datapath, hollow = feedback that is not dense."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    task, found = TASKS[name], [point for point in points(name) if point.energy_to_target_pj is not None]
+    task, found = TASKS[name], front_order(points(name))
     figure = Figure(figsize=(9, 5.4), layout="constrained")
     axes = figure.subplots()
     colours = dict(zip(rules.names(), itertools.cycle(COLOURS + MORE_COLOURS), strict=False))
     markers = dict(zip(DATAPATHS, MARKERS, strict=False))
-    best = front(tuple(found))
+    best = front(found)
     corners = [(point.energy_to_target_pj / MJ, point.error) for point in best if point.energy_to_target_pj]
     axes.step(*zip(*corners, strict=True), where="post", color="#777777", linewidth=1, zorder=1)
     for point in found:
@@ -184,6 +207,10 @@ def picture(name: str) -> bytes:
     axes.set_xlabel(
         f"energy of training to {100 * task.target:g} % validation accuracy (mJ), generic_45nm, typical constants"
     )
+    absent = [rule for rule in task.rules if rule not in {point.rule for point in found}]
+    if absent:
+        text = f"not reached in {task.epochs} epochs: {', '.join(absent)}"
+        axes.text(0.01, 0.01, text, transform=axes.transAxes, fontsize=8)
     axes.set_ylabel(f"test error (%) after {task.epochs} epochs")
     axes.set_title(
         f"What does the accuracy cost? {task.data}, {task.net}, batch {task.batch_size}, {task.seeds} "
@@ -191,7 +218,8 @@ def picture(name: str) -> bytes:
         fontsize=11,
     )
     axes.grid(visible=True, which="both", linewidth=0.3, alpha=0.6)
-    keys = [Line2D([], [], color=colours[rule], marker="o", linestyle="", label=rule) for rule in task.rules]
+    shown = [rule for rule in task.rules if rule not in absent]
+    keys = [Line2D([], [], color=colours[rule], marker="o", linestyle="", label=rule) for rule in shown]
     first = axes.legend(handles=keys, title="learning rule", loc="upper left", bbox_to_anchor=(1.01, 1.0))
     axes.add_artist(first)
     first.set_clip_on(False)  # else the layout leaves no room for it
