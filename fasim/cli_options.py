@@ -157,7 +157,15 @@ TRAIN_OPTIONS = options(
     RULE_AND_DATAPATH,
     click.option("--seed", default=0, help="Seed of weights, feedback, order, dropout, augmentation and rounding."),
     click.option("--lr", help="Learning rate: 0.001 or 2^-7.", show_default="2^-7 for sgd"),
-    *(DATA_OPTIONS, NET, NETWORK_OPTIONS, STEP_OPTIONS, PLAN_OPTIONS, RUN_OPTIONS),
+    *(DATA_OPTIONS, NET, NETWORK_OPTIONS, STEP_OPTIONS, PLAN_OPTIONS),
+    option(
+        PLAN,
+        "--validation",
+        default="0",
+        help="Share of the training set that is held out, by seed, and evaluated at the end: 0.1 or 10%.",
+        show_default="none",
+    ),
+    RUN_OPTIONS,
     option(RUN, "--checkpoint", is_flag=True, help="Write a checkpoint into the folder after each epoch."),
     option(
         RUN,

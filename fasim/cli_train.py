@@ -25,13 +25,18 @@ def train(**given: Any) -> None:  # noqa: ANN401
     from fasim.comparison import default_network
     from fasim.energy import estimate
     from fasim.files import write_whole
-    from fasim.training import TrainingInterruptedError
+    from fasim.prediction import predict
+    from fasim.target import check_validation, share, split
+    from fasim.training import TrainingInterruptedError, score
     from fasim.training import train as run_training
 
     data = read.data(given)
     settings, plan = read.settings(given, data.task), read.plan(given)
     network = read.network(given, given["net"] or default_network(data, settings.target), settings.loss)
     rule = read.rule(given["rule"])
+    held = share(given["validation"], "--validation")
+    check_validation(held, data, settings.target)
+    data, held_out = split(data, held, given["seed"])
     energy = estimate(network, rule, given["datapath"], settings=settings, processor=given["processor"])
     results = read.run_folder(read.out(given), "train", data.name)
     saved = config_of(network, settings, given["lr"])
@@ -72,11 +77,17 @@ def train(**given: Any) -> None:  # noqa: ANN401
         raise
     folder = results.path
     write_whole(folder / config.FILE, saved)
+    held_accuracy: float | None = None
+    if held_out is not None and not interrupted:
+        outputs = predict(run, data, held_out.x, datapath=given["datapath"], backend=given["backend"])
+        held_accuracy, _ = score(outputs, held_out.y, settings.loss)
     content = run.summary() | {
         "data": data.name,
         "standardise": given["standardise"],
         "run_folder": str(folder),
         "energy": energy.as_dict(),
+        "validation": held,
+        "validation_accuracy": held_accuracy,
     }
     pictures = run_files.write(
         run,
@@ -96,6 +107,8 @@ def train(**given: Any) -> None:  # noqa: ANN401
         if log is not None:
             report.print_table(run_trace.trace_table(log.records))
         click.echo("\n".join(report.run_lines(run, energy, data.name)))
+        if held_accuracy is not None:
+            click.echo(f"validation accuracy: {100 * held_accuracy:.2f} %, held out {100 * held:g} %")
         for picture in pictures:
             click.echo(f"picture: {picture}")
         click.echo(f"results: {folder}")

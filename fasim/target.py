@@ -142,6 +142,29 @@ def hold_out(data: Data, target: Target, seed: int) -> tuple[Data, Validation]:
     return smaller, Validation(data.x_train[last], data.y_train[last], target)
 
 
+def split(data: Data, held: float, seed: int) -> tuple[Data, Validation | None]:
+    """Return the data without a share of the training set, and that share as :func:`hold_out` chooses it; 0 is none.
+
+    Raises
+    ------
+    ConfigError
+        If one of the two parts would be empty.
+    """
+    return hold_out(data, Target(1.0, held), seed) if held else (data, None)
+
+
+def check_validation(held: float, data: Data, target: str) -> None:
+    """Refuse to hold out samples of a training without labels: the split is evaluated by its accuracy.
+
+    Raises
+    ------
+    ConfigError
+        In one line.
+    """
+    if held and target != "label":
+        raise ConfigError(f"validation {held:g}: {data.name} is trained without labels; leave it out")
+
+
 def check_target(target: Target, data: Data, settings: StepSettings, plan: Plan, epochs: int) -> None:
     """Refuse a target that no run could reach, or whose energy would not be that of the runs.
 

@@ -5,7 +5,8 @@
     OUT/sweep.toml              the document
     OUT/plan.json               the hashes of its points, and in what they differ
     OUT/points/<hash>/          a finished point; nothing in it but made.json depends on when and where it ran
-        config.toml             every setting that decided it
+        config.toml             `fasim run` with this repeats it; names files of yours by where they were
+        identity.json           all that decided it, contents in place of paths; <hash> begins its SHA-256
         result.json             its figures
         epochs.csv              its figures after each epoch
         made.json               times, machine, versions
@@ -29,14 +30,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fasim import config
 from fasim.errors import DataError, OutputError
 from fasim.files import ResultFolder, write_json, write_whole
+from fasim.sweep.as_training import config_toml
 from fasim.sweep.grid import Sweep
 from fasim.sweep.point import Point
 from fasim.sweep.running import Outcome
 
 DOCUMENT, PLAN, POINTS, FAILED = "sweep.toml", "plan.json", "points", "failed"
-CONFIG, RESULT, EPOCHS, MADE = "config.toml", "result.json", "epochs.csv", "made.json"
+IDENTITY, RESULT, EPOCHS, MADE = "identity.json", "result.json", "epochs.csv", "made.json"
 # what a killed process has left of a point is removed once nobody can still be writing it
 ABANDONED_S = 3600
 
@@ -108,7 +111,8 @@ class SweepFolder:
         part = self.points / f".{point.name}.{uuid.uuid4().hex}.part"
         target = self.points / point.name
         files = {
-            CONFIG: config_toml(point),
+            config.FILE: config_toml(point.settings),
+            IDENTITY: point.identity_text,
             RESULT: _json({"point": point.name, "settings": point.settings} | _without_paths(point) | outcome.figures),
             EPOCHS: _csv(outcome.epochs),
             MADE: _json(outcome.made),
@@ -168,15 +172,6 @@ class SweepFolder:
             return {"point": name, **content["settings"], **{key: content[key] for key in content if key != "settings"}}
         except (KeyError, TypeError):
             raise _damaged(self.points / name / RESULT) from None
-
-
-def config_toml(point: Point) -> str:
-    """Return the configuration of a point as TOML, one line a setting; the datapath whole."""
-    lines = [f"# point {point.name}: all that decides its result"]
-    for key, value in sorted(point.identity.items()):
-        if value is not None:
-            lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}")
-    return "\n".join(lines) + "\n"
 
 
 def _without_paths(point: Point) -> dict[str, Any]:

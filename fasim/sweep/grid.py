@@ -33,15 +33,16 @@ from __future__ import annotations
 
 import itertools
 import math
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fasim import tomlfiles
 from fasim.errors import ConfigError, unknown_name
 from fasim.rng import stream
-from fasim.sweep.keys import checked
+from fasim.sweep.keys import SAME, checked
+from fasim.tomlfiles import TomlError, parse_toml
 
 Settings = dict[str, Any]
 
@@ -86,9 +87,9 @@ def read_sweep(path: Path) -> Sweep:
         In one line: what cannot be read, is unknown or cannot be.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"sweep {path}: cannot be read: {' '.join(str(error).split())}") from None
+        text = tomlfiles.read_text(path)
+    except TomlError as error:
+        raise ConfigError(f"sweep {path}: cannot be read: {error}") from None
     return read_text(text, path.stem)
 
 
@@ -107,8 +108,8 @@ def read_text(text: str, name: str = "sweep") -> Sweep:
         In one line.
     """
     try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        document = parse_toml(text)
+    except TomlError as error:
         raise ConfigError(f"sweep {name}: cannot be read as TOML: {error}") from None
     try:
         return _sweep(name, document, text)
@@ -200,7 +201,8 @@ def _cases(document: Mapping[str, Any]) -> list[Settings]:
     given = document.get("cases", [{}])
     if not isinstance(given, list) or not given or not all(isinstance(case, dict) for case in given):
         raise ConfigError("cases is no list of tables: write [[cases]] above each")
-    return [_checked_all(f"cases, number {number}", case) for number, case in enumerate(given, 1)]
+    places = [(f"cases, number {number}", case) for number, case in enumerate(given, 1)]
+    return [_checked_all(where, _renamed(where, case)) for where, case in places]
 
 
 def _range(key: str, given: object) -> tuple[float, float, str]:
@@ -246,7 +248,15 @@ def _table(where: str, document: Mapping[str, Any], key: str = "") -> dict[str, 
     found = document.get(key or where, {})
     if not isinstance(found, dict):
         raise ConfigError(f"{where} is no table: write [{where}]")
-    return found
+    return _renamed(where, found)
+
+
+def _renamed(where: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a table whose settings have one name each."""
+    for key, name in SAME.items():
+        if key in given and name in given:
+            raise ConfigError(f"[{where}] {key} and {name} are the same; write one of them")
+    return {SAME.get(key, key): value for key, value in given.items()}
 
 
 def _check_keys(what: str, given: Mapping[str, Any], known: Iterable[str], needed: Iterable[str] = ()) -> None:

@@ -29,6 +29,9 @@ STEP: dict[str, Any] = keys.STEP
 PLAN: dict[str, Any] = keys.PLAN | {"train_accuracy": False}
 KEYS: dict[str, Any] = {**RUN, **NETWORK, **STEP, **PLAN}
 
+# as `fasim train` has it
+SAME = {"lr": "learning_rate"}
+
 _POWER = re.compile(r"2\^(-?\d{1,3})", re.ASCII)
 _TEXTS = ("sparsity", "processor", "backend")
 

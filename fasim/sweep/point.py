@@ -24,11 +24,12 @@ from fasim.network import Network
 from fasim.plan import Plan
 from fasim.schedule import StepSettings
 from fasim.sweep.keys import KEYS, NETWORK, PLAN, RUN, STEP
+from fasim.target import check_validation
 
 Settings = dict[str, Any]
 
 # settings whose text may be the path of a file: what it holds decides, not where it lies
-_FILES = ("data", "datapath", "processor")
+FILES = ("data", "datapath", "processor")
 _ENDINGS = (".toml", ".npz", ".csv")
 # settings that stand in every configuration; of the others only those that are not at their defaults
 _ALWAYS = (*(key for key in RUN if key not in ("sparsity", "validation", "backend")), "net", "hidden", "output")
@@ -51,10 +52,14 @@ class Point:
     identity: Settings
 
     @property
+    def identity_text(self) -> str:
+        """The identity as JSON, as it is hashed."""
+        return json.dumps(self.identity, sort_keys=True, allow_nan=False)
+
+    @property
     def name(self) -> str:
         """The hash of the identity, by which the point's folder is named."""
-        text = json.dumps(self.identity, sort_keys=True, allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:HASH_DIGITS]
+        return hashlib.sha256(self.identity_text.encode()).hexdigest()[:HASH_DIGITS]
 
     def label(self, axes: tuple[str, ...]) -> str:
         """Return the point in a few words: what differs from point to point."""
@@ -83,7 +88,7 @@ def resolve(given: Mapping[str, Any]) -> Point:
         found when the point runs.
     """
     settings = KEYS | dict(given)
-    for key in _FILES:
+    for key in FILES:
         if settings[key].endswith(_ENDINGS):
             settings[key] = str(Path(settings[key]).expanduser().resolve())
     rules.get(settings["rule"])
@@ -97,8 +102,7 @@ def resolve(given: Mapping[str, Any]) -> Point:
         settings["net"] = default_network(data, settings["target"])
     if "output" not in given:
         settings["output"] = DEFAULT_OUTPUTS.get(settings["loss"], settings["output"])
-    if settings["validation"] and settings["target"] != "label":
-        raise ConfigError(f"validation {settings['validation']:g}: {data.name} is trained without labels; leave it out")
+    check_validation(settings["validation"], data, settings["target"])
     if settings["learning_rate"] is None:
         settings["learning_rate"] = default_learning_rate(step_of(settings), network_of(settings).outputs)
     network_of(settings), step_of(settings), plan_of(settings)
@@ -132,9 +136,12 @@ def network_of(settings: Mapping[str, Any]) -> Network:
 
 def step_of(settings: Mapping[str, Any]) -> StepSettings:
     """Return the settings of a point's training step; its sparsity is one more word of the feedback."""
-    options = {key: settings[key] for key in STEP}
-    options["feedback"] = "+".join(filter(None, (settings["feedback"], settings["sparsity"])))
-    return StepSettings(**options)
+    return StepSettings(**{key: settings[key] for key in STEP} | {"feedback": feedback_of(settings)})
+
+
+def feedback_of(settings: Mapping[str, Any]) -> str:
+    """Return the feedback of a point, its sparsity among the words."""
+    return "+".join(filter(None, (settings["feedback"], settings["sparsity"])))
 
 
 def plan_of(settings: Mapping[str, Any]) -> Plan:

@@ -12,7 +12,7 @@ from fasim.energy import estimate
 from fasim.execution import is_worth_threads
 from fasim.prediction import predict
 from fasim.sweep.point import data_of_point, datapath_of, network_of, plan_of, step_of
-from fasim.target import Target, hold_out
+from fasim.target import split
 from fasim.training import Epoch, score, train
 
 Figures = dict[str, Any]
@@ -55,9 +55,7 @@ def run_point(settings: Mapping[str, Any], threads: int = 1, on_epoch: Callable[
     started = time.perf_counter()
     network, step, plan = network_of(settings), step_of(settings), plan_of(settings)
     datapath, data = datapath_of(settings["datapath"]), data_of_point(settings)
-    used, held_out = data, None
-    if settings["validation"]:
-        used, held_out = hold_out(data, Target(1.0, settings["validation"]), settings["seed"])
+    used, held_out = split(data, settings["validation"], settings["seed"])
     threads = threads if is_worth_threads(network, step.batch_size) else 1
     costs = estimate(network, settings["rule"], datapath, settings=step, processor=settings["processor"]).as_dict()
     run = train(

@@ -21,7 +21,7 @@ if os.name != "posix":
 
 WAIT_S = 300
 # what must not depend on when, where and how often a point was begun
-FILES = ("config.toml", "result.json", "epochs.csv")
+FILES = ("config.toml", "identity.json", "result.json", "epochs.csv")
 
 
 def document(path, rules, seeds, epochs):

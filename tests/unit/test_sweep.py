@@ -107,7 +107,7 @@ def test_every_point_has_a_whole_folder_and_is_never_run_twice(tmp_path, monkeyp
     assert folder.finished() == sorted(point.name for point in points)
     for name in folder.finished():
         files = {path.name for path in (folder.points / name).iterdir()}
-        assert files == {"config.toml", "result.json", "epochs.csv", "made.json"}
+        assert files == {"config.toml", "identity.json", "result.json", "epochs.csv", "made.json"}
     ran = []
     monkeypatch.setattr(engine, "run_point", lambda settings, threads: ran.append(settings) or run_point(settings, threads))
     assert run_here(TEXT, tmp_path / "a")[0] == []
