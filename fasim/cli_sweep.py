@@ -67,6 +67,7 @@ def run(wanted: Sweep, folder: SweepFolder, pool: Pool, *, compiling: bool) -> b
     """Run what is missing of a sweep with a line for each point, and return whether Ctrl-C ended it."""
     from dataclasses import replace
 
+    from fasim.files import ResultFolder
     from fasim.sweep import run_points
     from fasim.sweep.engine import Done
     from fasim.sweep.point import resolve_all
@@ -74,6 +75,8 @@ def run(wanted: Sweep, folder: SweepFolder, pool: Pool, *, compiling: bool) -> b
     if pool.gpu:
         wanted = replace(wanted, cases=tuple({"backend": "cuda"} | case for case in wanted.cases))
     points = resolve_all(wanted.cases, wanted.axes)
+    # until the report is written: it reads the plan, which another sweep in this folder would replace
+    click.get_current_context().call_on_close(ResultFolder(folder.path, alone=True).release)
     folder.create(wanted, points)
     missing = sum(not folder.has(point.name) for point in points)
     if missing < len(points):

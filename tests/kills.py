@@ -117,12 +117,45 @@ def ran(folder: Path) -> Any:  # noqa: ANN401
     }
 
 
+GRID = """[settings]
+net = "64-12-10"
+epochs = 1
+
+[grid]
+rule = ["bp", "kp"]
+datapath = ["s8"]
+seed = [0, 1]
+"""
+
+
+def sweep(folder: Path) -> list[str]:
+    """Return a sweep of four points in one process."""
+    folder.mkdir(exist_ok=True)
+    (folder / "grid.toml").write_text(GRID)
+    return ["sweep", str(folder / "grid.toml"), "--workers", "0", "--threads", "1", "--out", str(folder / "out")]
+
+
+def swept(folder: Path) -> Any:  # noqa: ANN401
+    """Return the finished points, every one whole, and the report, which may be of fewer of them after a kill."""
+    points = folder / "out" / "points"
+    names = [path.name for path in points.iterdir() if not path.name.startswith(".")] if points.exists() else []
+    found = {}
+    for name in sorted(names):
+        assert sorted(read_all(points / name)) == ["config.toml", "identity.json", "made.json", "result.json"]
+        files = {path.name: path.read_text() for path in (points / name).iterdir() if path.name != "made.json"}
+        assert len(files) == 4, files
+        found[name] = files
+    read_all(folder / "out")
+    return found, without_times(read_all(folder / "out" / "report").get("summary.json"))
+
+
 CASES = {
     "train": Case(train, trained),
     "watch": Case(watch, trained),
     "compare": Case(compare, compared),
     "export": Case(export, exported),
     "run": Case(run, ran),
+    "sweep": Case(sweep, swept),
 }
 
 
@@ -180,7 +213,7 @@ def plant(kill_at: int) -> None:
     """Let the process die at a place of a write: numbers 3 n, 3 n + 1 and 3 n + 2 are the points of write n."""
     number, point = divmod(kill_at, len(POINTS))
     seen = Counter()
-    replace, write_bytes, write = Path.replace, Path.write_bytes, os.write
+    replace, move, write_bytes, write = Path.replace, Path.rename, Path.write_bytes, os.write
 
     def die() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -191,14 +224,21 @@ def plant(kill_at: int) -> None:
             die()
         return write_bytes(path, data)
 
-    def rename(path: Path, target: Path) -> Path:
+    def rename(path: Path, target: Path, how: Callable[[Path, Path], Path] = replace) -> Path:
         if seen["files"] == number and point == 1:
             die()
-        renamed = replace(path, target)
+        renamed = how(path, target)
         if seen["files"] == number and point == 2:
             die()
         seen["files"] += 1
         return renamed
+
+    def move_whole(path: Path, target: Path) -> Path:
+        if path.is_dir() and seen["files"] == number and point == 0:
+            for file in path.iterdir():
+                os.truncate(file, file.stat().st_size // 2)
+            die()
+        return rename(path, target, move)
 
     def write_line(file: int, data: bytes) -> int:
         if data.endswith(b"\n"):
@@ -208,7 +248,8 @@ def plant(kill_at: int) -> None:
             seen["files"] += 1
         return write(file, data)
 
-    Path.replace, Path.write_bytes, os.write = rename, write_half, write_line  # type: ignore[method-assign, assignment]
+    Path.replace, Path.rename = rename, move_whole  # type: ignore[method-assign, assignment]
+    Path.write_bytes, os.write = write_half, write_line  # type: ignore[method-assign, assignment]
 
 
 class Runner:

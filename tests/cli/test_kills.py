@@ -29,7 +29,9 @@ def test_at_random_moments():
 
 
 # every how many places of the run's writes
-@pytest.mark.parametrize(("case", "stride"), [("train", 16), ("watch", 10), ("compare", 16), ("export", 1), ("run", 5)])
+@pytest.mark.parametrize(
+    ("case", "stride"), [("train", 16), ("watch", 10), ("compare", 16), ("export", 1), ("run", 5), ("sweep", 8)]
+)
 def test_while_a_file_is_written(case, stride):
     kill(case, "--every-write", str(stride))
 
@@ -40,13 +42,13 @@ def test_two_hundred_trainings():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["train", "watch", "compare", "export", "run"])
+@pytest.mark.parametrize("case", ["train", "watch", "compare", "export", "run", "sweep"])
 def test_at_every_write(case):
     met = kill(case, "--every-write", "1")
     assert case == "run" or met["killed with a file half done"] > 0
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["watch", "compare", "export", "run"])
+@pytest.mark.parametrize("case", ["watch", "compare", "export", "run", "sweep"])
 def test_others_at_random_moments(case):
     kill(case, "30", "--seed", "2")
