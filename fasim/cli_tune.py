@@ -45,7 +45,7 @@ def tune(**given: Any) -> None:  # noqa: ANN401
     from fasim.files import write_whole
     from fasim.report import print_table
     from fasim.sweep import Pool, SweepFolder
-    from fasim.sweep.search import best, best_document, sweep_of
+    from fasim.sweep.search import best, best_configurations, best_document, sweep_of
 
     if given["allow_unverified_data"]:
         raise ConfigError("--allow-unverified-data: a search reads official data or files of your own; leave it out")
@@ -57,10 +57,14 @@ def tune(**given: Any) -> None:  # noqa: ANN401
     report_sweep.write_report(report, folder.path)
     found = best(search, report.rows)
     path = folder.path / report_sweep.REPORT / "best.toml"
+    trainings = {path.with_name(f"train-{name}.toml"): text for name, text in best_configurations(search, found).items()}
     if found:
         write_whole(path, best_document(search, found).encode())
+    for one, text in trainings.items():
+        write_whole(one, text.encode())
     if given["as_json"]:
         content = report_tune.as_dict(search, found) | {"folder": str(folder.path), "best": str(path) if found else None}
+        content["best_configurations"] = [str(one) for one in trainings]
         click.echo(json.dumps(content, indent=1, allow_nan=False))
     else:
         if found:
@@ -71,6 +75,8 @@ def tune(**given: Any) -> None:  # noqa: ANN401
             click.echo(f"compare, feedback not scaled: {line}")
         if found:
             click.echo(f"best settings, feedback scales too, for `fasim sweep`: {path}")
+        for one in trainings:
+            click.echo(f"one of them, for `fasim train --config`: {one}")
         click.echo(f"results: {folder.path}")
     if stopped:
         click.echo("fasim: stopped; what has finished is kept, the same command goes on", err=True)

@@ -19,6 +19,7 @@ from fasim.feedback import parse
 from fasim.intervals import MeanInterval, t_interval
 from fasim.rng import stream
 from fasim.rules import training_step
+from fasim.sweep.as_training import config_toml
 from fasim.sweep.grid import Settings, Sweep
 from fasim.sweep.point import datapath_of, network_of, resolve, step_of
 
@@ -200,6 +201,18 @@ def best_document(search: Search, found: Sequence[Best]) -> str:
     shared = {key: value for key, value in search.settings.items() if key not in ("validation", "feedback")}
     cases = [{key: one.settings[key] for key in ("rule", "datapath", "learning_rate", "feedback")} for one in found]
     return document("the best settings that fasim tune has found", shared, {"seed": list(search.seeds)}, cases)
+
+
+def best_configurations(search: Search, found: Sequence[Best]) -> dict[str, str]:
+    """Return what was found as configurations of ``fasim train`` on the whole training set, by ``<rule>-<datapath>``.
+
+    The seed is the first of the search.
+    """
+    configurations = {}
+    for one in found:
+        point = resolve(one.settings | {"validation": 0.0, "seed": search.seeds[0]})
+        configurations[f"{one.rule}-{point.identity['datapath']}"] = config_toml(point.settings)
+    return configurations
 
 
 def document(title: str, settings: Settings, grid: Mapping[str, list[Any]], cases: Sequence[Settings]) -> str:
