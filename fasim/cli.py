@@ -1,9 +1,7 @@
 """The command line. No logic here: each command reads its options, calls the library, prints.
 
-Exit codes: 0 done, 1 a figure of ``fasim run --quick`` has left its band or a point of a sweep could not run, 2 something
-given cannot be used (one line says what), 130 stopped with Ctrl-C; docs/reference/exit-codes.md says what is kept then. A
-command is imported once it is asked for, the library inside it: ``fasim --help`` waits for neither, ``fasim train --help``
-not for Numba.
+Exit codes are stated in docs/reference/exit-codes.md. A command is imported once it is asked for, the library inside it:
+``fasim --help`` waits for neither, ``fasim train --help`` not for Numba.
 """
 
 from __future__ import annotations
