@@ -26,6 +26,7 @@ import planted_experiments
 import planted_fixed
 import planted_float
 import planted_kernels
+import planted_meeting
 import planted_registers
 import planted_sweep
 from planted import Mutant
@@ -44,6 +45,7 @@ LISTS = (
     planted_fixed,
     planted_float,
     planted_kernels,
+    planted_meeting,
     planted_registers,
     planted_sweep,
 )
