@@ -13,6 +13,7 @@ from fasim_cuda.accumulate import (
     weight_gradient_accumulate,
 )
 from fasim_cuda.adjust import rescale, squared_norm
+from fasim_cuda.byte_products import byte_products, fits_mma
 from fasim_cuda.casts import add_exponent, choose_exponent, divide_fixed, largest_magnitude, requantize
 from fasim_cuda.clock import advance, keep_rows
 from fasim_cuda.conv import float_convolutions, integer_convolutions
@@ -108,7 +109,7 @@ from fasim_cuda.sparse import (
     project_target_ell,
     project_target_ell_fixed,
 )
-from fasim_cuda.target import cuda, device_name, free_bytes, is_simulated
+from fasim_cuda.target import cuda, device_name, free_bytes, has_tensor_cores, is_simulated
 from fasim_cuda.update import update_by_one, update_divided, update_fixed
 from fasim_cuda.windows import copy_deltas, copy_windows, turn_weights
 
@@ -130,6 +131,7 @@ __all__ = [
     "bias_gradient",
     "bias_gradient_accumulate",
     "bias_gradient_fixed",
+    "byte_products",
     "choose_exponent",
     "clip",
     "clip_fixed",
@@ -144,11 +146,13 @@ __all__ = [
     "divide_sums",
     "dropout",
     "dropout_fixed",
+    "fits_mma",
     "float_convolutions",
     "float_gradients",
     "float_products",
     "free_bytes",
     "gather_rows",
+    "has_tensor_cores",
     "hidden_delta",
     "integer_convolutions",
     "integer_gradients",

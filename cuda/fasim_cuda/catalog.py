@@ -10,7 +10,8 @@ from numba.core.types import Array
 
 import fasim_cuda as kernels
 from fasim_cuda import catalog_maps
-from fasim_cuda.products import INTEGERS
+from fasim_cuda.byte_products import WAYS as BYTE_WAYS
+from fasim_cuda.products import GPU_TILE, INTEGERS
 from fasim_cuda.replicas import Kernel
 
 # what the kernel of one network sees: one number, a flat array, rows: int64, int64[::1], int64[:, ::1]
@@ -33,6 +34,8 @@ class Entry(NamedTuple):
     name: str
     kernel: Kernel
     types: tuple[Any, ...]
+    instruction: str = ""
+    """What must be in the machine code, as PTX names it: dp4a, mma."""
 
     @property
     def function(self) -> Any:  # noqa: ANN401
@@ -143,8 +146,21 @@ def entries() -> Iterator[Entry]:
             first = U2 if name in ("dense_forward_fixed", "weight_gradient_fixed") else codes
             seen = (codes, first, sums) if name == "weight_gradient_fixed" else (first, codes, sums)
             yield _entry(name, kernel, (first, codes, code, I, I, sums) if name == "dense_forward_fixed" else seen)
+    yield from _of_bytes()
     for name, kernel, seen in catalog_maps.made():
         yield _entry(name, kernel, seen)
+
+
+def _of_bytes() -> Iterator[Entry]:
+    """Yield the products of bytes: signed ones, and those of pixels, which are not."""
+    types = {"int8": B2, "uint8": U2}
+    for way in BYTE_WAYS:
+        for left, right, only in (("int8", "int8", ""), ("uint8", "int8", "dense_"), ("int8", "uint8", "weight_")):
+            for name, kernel in vars(kernels.byte_products(way, left, right, GPU_TILE)).items():
+                if name.startswith(only):
+                    others = (B1, I, I) if name.startswith("dense_") else ()
+                    entry = _entry(name, kernel, (types[left], types[right], *others, W2))
+                    yield entry._replace(name=f"{way} {name}", instruction=way)
 
 
 def _entry(name: str, kernel: Kernel, seen: tuple[Any, ...]) -> Entry:

@@ -34,7 +34,8 @@ class Tile(NamedTuple):
 
 
 # a simulated thread costs 75 us; 16 x 16 threads with 4 x 4 results each fill a multiprocessor with few registers
-TILE = Tile(2, 2, 4) if is_simulated else Tile(16, 4, 16)
+GPU_TILE = Tile(16, 4, 16)
+TILE = Tile(2, 2, 4) if is_simulated else GPU_TILE
 
 
 TERMS = {float32: multiply_add, int32: add_product32, int64: add_product64}

@@ -77,6 +77,11 @@ def device_name() -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
 
 
+def has_tensor_cores() -> bool:
+    """Return whether the device multiplies bytes by ``mma`` m16n8k32, as those from compute capability 8.0 on do."""
+    return not is_simulated and tuple(cuda.get_current_device().compute_capability) >= (8, 0)
+
+
 def free_bytes() -> int:
     """Return how much memory of the device is free; the simulator, which has none of its own, says 2^62."""
     return int(min(cuda.current_context().get_memory_info()[0], 1 << 62))
