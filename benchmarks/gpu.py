@@ -5,7 +5,8 @@
 runs, one of S steps and one of 2 S, so that neither the way to the device nor the way back is in it. A population trains
 many replicas in the same launches, and its samples are those of all; populations, and steps recorded as a graph, are timed
 for the last of the nets and of the rules alone. Where ``FASIM_CUDA=sim`` asks for the simulator, lines say ``simulated
-kernel`` and their times mean nothing: it is there to try this script.
+kernel``, or ``twin only`` where plain integers stood in for ``dp4a`` or tensor cores, and their times mean nothing: it is
+there to try this script.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from result_lines import append, provenance
 
 from fasim.backends.cpu import CpuProgram
 from fasim.backends.cuda import CudaProgram
+from fasim.backends.cuda_products import LOOP
 from fasim.backends.population import largest
 from fasim.fixedpoint import load_datapath
 from fasim.network import Network
@@ -163,7 +165,8 @@ def line_of(cell: Cell, rounds: int, turn_s: float) -> dict[str, Any]:
     seconds = run.seconds_of_a_step(rounds, turn_s)
     return {
         "cell": asdict(cell),
-        "kind": "simulated kernel" if fasim_cuda.is_simulated else "gpu",
+        "kind": kind_of(run.programs["cuda"].ways),
+        "products": sorted(run.programs["cuda"].ways),
         "samples_per_s": round(cell.replicas * cell.batch / seconds),
         "proof": proof,
         "rounds": rounds,
@@ -173,6 +176,13 @@ def line_of(cell: Cell, rounds: int, turn_s: float) -> dict[str, Any]:
         "driver": _driver(),
         **provenance(),
     }
+
+
+def kind_of(ways: set[str]) -> str:
+    """Return how a program ran that multiplied integer matrices in these ways: on a ``gpu`` or, simulated, how much of it."""
+    if not fasim_cuda.is_simulated:
+        return "gpu"
+    return "twin only" if ways - {LOOP} else "simulated kernel"
 
 
 def _version(package: str) -> str:

@@ -70,6 +70,11 @@ class CudaProgram:
     observe : bool
         Count the range of every tensor that is written, into ``Trace.tensors`` of `run`.
 
+    Attributes
+    ----------
+    ways : set of str
+        Ways in which the last runs multiplied integer matrices, see `fasim.backends.cuda_products`.
+
     Raises
     ------
     ConfigError
@@ -96,6 +101,7 @@ class CudaProgram:
         self._held: tuple[int, bool] | None = None
         self._graph: object = None  # of the last launches, which may not be done yet
         written = {value.tensor for op in schedule.ops for value in op.writes}
+        self.ways: set[str] = set()
         self.changed = [name for name in written if schedule[name].storage == "state"]
         # what a batch is gathered into: one for all replicas that see the same samples
         self.inputs = {
@@ -235,6 +241,7 @@ class _Bound:
         first_step: int,
     ) -> None:
         self.program, self.schedule, self.tile, self.replicas = program, program.schedule, program.grid.tile, len(states)
+        self.ways = program.ways
         if all(order is orders[0] or np.array_equal(order, orders[0]) for order in orders):
             orders = orders[:1]
         program.hold(len(states), same_samples=len(orders) == 1)

@@ -148,9 +148,11 @@ class Bound(Protocol):
     arrays: Arrays
     seed: DeviceArray
     """A number, of each replica its own."""
+    ways: set[str]
+    """Ways in which integer matrices are multiplied, see `fasim.backends.cuda_products`."""
 
     @property
-    def tile(self) -> object:
+    def tile(self) -> Tile:
         """How products of matrices are divided."""
 
     def number(self, value: int) -> DeviceArray:
@@ -188,7 +190,7 @@ class Operands:
     ) -> None:
         self.kernels, self.schedule, self.op, self.step, self.counter = kernels, schedule, op, step, counter
         self.arrays, self.seed, self.tile, self.number = bound.arrays, bound.seed, bound.tile, bound.number
-        self.zeros = bound.zeros
+        self.zeros, self.ways = bound.zeros, bound.ways
         self.read = [self.arrays[value.tensor] for value in op.reads]
         self.out = self.arrays[op.writes[0].tensor]
 

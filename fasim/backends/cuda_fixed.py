@@ -10,6 +10,7 @@ import numpy as np
 
 from fasim.backends import cuda_maps, cuda_norm
 from fasim.backends.cuda_bind import DeviceArray, Inputs, Launch, Operands, flat
+from fasim.backends.cuda_products import products
 from fasim.backends.cuda_random import has_words
 from fasim.backends.cuda_random import words as drawn
 from fasim.backends.cuda_registers import register
@@ -45,10 +46,8 @@ def _by_row(name: str, *attributes: str) -> Bind:
 
 
 def _products(o: Operands) -> SimpleNamespace:
-    """Return the kernels whose sums hold what is written: in 32 bits or in 64."""
-    sums = "int32" if o.out.dtype.itemsize <= 4 else "int64"
-    products: SimpleNamespace = o.kernels.integer_products(sums, o.tile)
-    return products
+    """Return the kernels that multiply the first two arrays that an op reads."""
+    return products(o.kernels, o.read[0], o.read[1], o.out, o.tile, o.ways)
 
 
 def _dense(op: Op, o: Operands) -> list[Launch]:

@@ -105,7 +105,7 @@ def grad_conv(op: Op, o: Operands) -> list[Launch]:
         kernel, add = o.kernels.float_gradients(o.tile).conv_weight_gradient, o.kernels.add_samples
     most = max(WAITING_BYTES // (o.out.size * o.out.dtype.itemsize), 1)
     waiting: dict[int, DeviceArray] = {}
-    tile: int = o.tile.side  # type: ignore[attr-defined]
+    tile = o.tile.side
     launches = []
     for first in range(0, delta.shape[0], most):
         count = min(most, delta.shape[0] - first)
