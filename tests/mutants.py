@@ -20,6 +20,7 @@ from pathlib import Path
 import planted
 import planted_config
 import planted_cuda
+import planted_cuda_bytes
 import planted_cuda_maps
 import planted_docs
 import planted_experiments
@@ -39,6 +40,7 @@ LISTS = (
     planted,
     planted_config,
     planted_cuda,
+    planted_cuda_bytes,
     planted_cuda_maps,
     planted_docs,
     planted_experiments,
