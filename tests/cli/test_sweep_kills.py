@@ -127,7 +127,7 @@ def test_sixty_points_with_a_worker_killed_and_the_sweep_killed_twice(tmp_path):
 
 def test_ctrl_c_keeps_what_has_finished_and_says_so(tmp_path):
     path, out = tmp_path / "grid.toml", tmp_path / "stopped"
-    points = document(path, ["bp", "dfa", "drtp"], 1, 400)
+    points = document(path, ["bp", "dfa", "drtp"], 8, 400)
     process = start(path, out)
     try:
         wait_for(process, out, 2)
