@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from fasim import cli_config, cli_read, config, feedback, learning_rates, stopping
+from fasim import cli_config, cli_read, config, feedback, learning_rates, rules, stopping
 from fasim.cli import command
 from fasim.data import parse_augmentation
 from fasim.energy import load_processor
@@ -43,7 +43,7 @@ TEXTS = {
     "clip": (lambda text: StepSettings(clip=text), ["value:1", "norm:0.5"]),
     "freeze": (lambda text: StepSettings(freeze=text), ["conv", "hidden", "1,2"]),
     "number": (cli_read.number, ["0.001", "2^-7", "1e-3"]),
-    "rates": (cli_read.rates, ["dfa=1.5e-4,fa=5e-4", "2^-7"]),
+    "rates": (lambda text: cli_read.rates(text, [rules.get("dfa")]), ["dfa=1.5e-4,fa=5e-4", "2^-7"]),
     "target": (lambda text: from_texts(text, None, None, False), ["0.95", "95%"]),
     "validation": (lambda text: from_texts("0.9", text, 10, True), ["0.1", "10%"]),
     "datapath name": (load_datapath, ["s8", "float32", "gupta16"]),
