@@ -70,11 +70,12 @@ $(CUDA_STAMP): pyproject.toml
 	.venv-cuda/bin/pip install --quiet --disable-pip-version-check -e '.[cuda]'
 	@touch $@
 
-# On a machine with a GPU: its tests there, then training steps a second, a line each in benchmarks/results/gpu.jsonl.
+# On a machine with a GPU: its tests there, then training steps a second and products, a line each in
+# benchmarks/results/gpu.jsonl; beside PyTorch's where it has been put into the environment: .venv-cuda/bin/pip install torch
 gpu: $(CUDA_STAMP)
 	.venv-cuda/bin/pip install --quiet --disable-pip-version-check -e '.[cuda,test]'
 	FASIM_CUDA=gpu .venv-cuda/bin/python -m pytest tests/cuda
-	FASIM_CUDA=gpu .venv-cuda/bin/python benchmarks/gpu.py
+	FASIM_CUDA=gpu .venv-cuda/bin/python benchmarks/throughput.py --backend cuda
 
 check-cuda: $(CUDA_STAMP)
 	.venv-cuda/bin/python cuda/check_compile.py

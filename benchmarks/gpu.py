@@ -15,7 +15,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
@@ -131,10 +131,7 @@ class Run:
         return {**proof, "same_bits": True}
 
     def seconds_of_a_step(self, rounds: int, turn_s: float) -> float:
-        """Return the median over rounds of (2 S steps - S steps) / S, S being enough for a turn.
-
-        The way to the device and back, which a difference is to be rid of, varies; S steps take half as long at least.
-        """
+        """Return the seconds of a step of all replicas, see `seconds_between`."""
         states, program = self.states(), self.programs["cuda"]
 
         def taken(steps: int) -> float:
@@ -146,11 +143,27 @@ class Run:
                 program.run_together(states, self.data, orders, 0)
             return time.perf_counter() - started
 
-        steps, before = 1, taken(1)
-        turn_s = max(turn_s, before / 2)
-        while (after := taken(2 * steps)) - before < turn_s and steps < MOST_STEPS:
-            steps, before = 2 * steps, after
-        return median((taken(2 * steps) - taken(steps)) / steps for _ in range(rounds))
+        return seconds_between(taken, rounds, turn_s)
+
+
+def seconds_between(taken: Callable[[int], float], rounds: int, turn_s: float) -> float:
+    """Return the median over rounds of (2 S steps - S steps) / S, S being enough for a turn.
+
+    The way to the device and back, which a difference is to be rid of, varies; S steps take half as long at least.
+
+    Parameters
+    ----------
+    taken : callable
+        Seconds of so many steps, the device being done with them.
+    rounds : int
+    turn_s : float
+    """
+    taken(1)  # compiles
+    steps, before = 1, taken(1)
+    turn_s = max(turn_s, before / 2)
+    while (after := taken(2 * steps)) - before < turn_s and steps < MOST_STEPS:
+        steps, before = 2 * steps, after
+    return median((taken(2 * steps) - taken(steps)) / steps for _ in range(rounds))
 
 
 def _differing(one: State, other: State) -> list[str]:
@@ -172,14 +185,17 @@ def line_of(cell: Cell, rounds: int, turn_s: float) -> dict[str, Any]:
         "rounds": rounds,
         "turn_s": turn_s,
         "command": "python benchmarks/gpu.py",
-        "numba_cuda": _version("numba-cuda"),
-        "driver": _driver(),
-        **provenance(),
+        **described(),
     }
 
 
+def described() -> dict[str, Any]:
+    """Return what belongs to every line: versions, the driver, the machine."""
+    return {"numba_cuda": _version("numba-cuda"), "driver": _driver(), **provenance()}
+
+
 def kind_of(ways: set[str]) -> str:
-    """Return how a program ran that multiplied integer matrices in these ways: on a ``gpu`` or, simulated, how much of it."""
+    """Return what a program that multiplied integer matrices in these ways ran on, or how much of it was simulated."""
     if not fasim_cuda.is_simulated:
         return "gpu"
     return "twin only" if ways - {LOOP} else "simulated kernel"

@@ -3,6 +3,7 @@
 ``python benchmarks/throughput.py`` measures the cells that have no line on this machine yet and appends them to
 ``benchmarks/results/throughput.jsonl``; ``--nets``, ``--rules``, ``--batches``, ``--formats`` and ``--threads`` choose
 among them, ``--again`` measures them anew. ``--quick`` takes a few in less than two minutes and only prints.
+``--backend cuda`` is another list of cells, on a GPU, see ``gpu_throughput.py``.
 
 All formats of a network, batch size, rule and number of threads take turns with M, PyTorch by hand, and E, PyTorch with
 autograd (``steps_torch.py``, ``eager_torch.py``), and with loops at the peak of the registers and of the memory
@@ -47,6 +48,7 @@ from result_lines import append, done, key, provenance
 from threadpoolctl import threadpool_limits
 from turns import Contender, Times, clock_of, fastest, in_turns, times_faster
 
+from fasim.errors import FasimError
 from fasim.schedule import FUSIONS
 
 HERE = Path(__file__).parent
@@ -55,6 +57,7 @@ ACCURACY = HERE / "results" / "fixed.jsonl"
 ROUNDS, TURN_S, QUICK_TURN_S = 9, 0.2, 0.08
 CEILING_TURN_S = 0.02
 COMPILE_LIMIT_S = 120
+BACKENDS = ("cpu", "cuda")
 # With one hidden layer these rules take the same steps as those that have accuracy runs.
 SAME_ACCURACY = {"fa": "dfa", "dkp": "kp"}
 
@@ -239,6 +242,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     for name, known in (("nets", NETS), ("rules", RULES), ("batches", BATCHES), ("formats", FORMATS), ("threads", THREADS)):
         parser.add_argument(f"--{name}", nargs="+", type=type(known[0]), help=f"default: {' '.join(map(str, known))}")
     parser.add_argument("--fuse", default=FASTEST, choices=(FASTEST, *FUSIONS))
+    parser.add_argument("--backend", choices=BACKENDS, help="cuda: other cells and options, see --backend cuda --help")
     parser.add_argument("--quick", action="store_true", help="few cells, shorter turns, print only")
     parser.add_argument("--again", action="store_true", help="measure what has a line too")
     parser.add_argument("--list", action="store_true", help="only say what is missing")
@@ -256,9 +260,24 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     return options
 
 
+def on_gpu(given: Sequence[str]) -> int:
+    """Measure on a GPU, or say in one line why not; return the exit code."""
+    try:
+        import gpu_throughput
+    except FasimError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return gpu_throughput.main(given)
+
+
 def main(given: Sequence[str] | None = None) -> int:
     """Measure what is missing; return the exit code."""
-    options = arguments(given)
+    backend = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    backend.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0])
+    first, others = backend.parse_known_args(given)
+    if first.backend == "cuda":
+        return on_gpu(others)
+    options = arguments(others)
     with_torch = not options.without_torch
     if with_torch and not machine.torch_is_there():
         print(machine.HINT, file=sys.stderr)
