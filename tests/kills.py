@@ -28,7 +28,17 @@ ROOT = Path(__file__).resolve().parents[1]
 KILLS_OF_A_RUN = 3
 POINTS = ("half written", "before its name", "after its name")
 SMALL = ["--net", "64-12-10", "--datapath", "s8", "--rule", "kp", "--threads", "1"]
-TIMES = ("seconds", "seconds_per_epoch", "train_samples_per_s", "run_folder", "made", "command", "datetime", "versions")
+TIMES = (
+    "seconds",
+    "seconds_per_epoch",
+    "train_samples_per_s",
+    "run_folder",
+    "made",
+    "command",
+    "datetime",
+    "versions",
+    "commit",
+)
 
 
 class Case(NamedTuple):

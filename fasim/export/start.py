@@ -173,6 +173,7 @@ def from_checkpoint(
     try:
         network = Network.parse(given["net"], **{name: given[name] for name in _OF_NETWORK})
         settings, plan = _take(StepSettings, given), _take(Plan, given)
+        settings.frozen(network)
         seed, rate, rule_name = int(given["seed"]), float(given["learning_rate"]), str(given["rule"])
         epochs = int(given["epochs"] or len(saved.epochs) + 1)
         names = {"data": str(given["data"]), "datapath": str(given["datapath"])}

@@ -285,7 +285,10 @@ class Forward(Lowering):
         """Lower PERTURB: the step is a number at the input's binary point."""
         act, out = op.reads[0], op.writes[0]
         fmt = self.fixed(act)
-        eps = math.floor(math.ldexp(op.attrs["eps"], fmt.frac) + 0.5)
+        try:
+            eps = math.floor(math.ldexp(op.attrs["eps"], fmt.frac) + 0.5)
+        except OverflowError:
+            raise self.refuse(f"fgsm {op.attrs['eps']:g} is far beyond inputs of {fmt}; give a smaller step") from None
         moved = self.register(f"moved.{out.tensor}", out, self.width("fgsm", magnitude(fmt) + eps, fmt.frac))
         self.ops.append(replace(op, writes=(moved,), attrs={"eps": eps}, group=f"at {out.tensor}"))
         self.set_format(out, fmt)
