@@ -173,7 +173,6 @@ def from_checkpoint(
     try:
         network = Network.parse(given["net"], **{name: given[name] for name in _OF_NETWORK})
         settings, plan = _take(StepSettings, given), _take(Plan, given)
-        settings.frozen(network)
         seed, rate, rule_name = int(given["seed"]), float(given["learning_rate"]), str(given["rule"])
         epochs = int(given["epochs"] or len(saved.epochs) + 1)
         names = {"data": str(given["data"]), "datapath": str(given["datapath"])}
@@ -201,7 +200,12 @@ def from_checkpoint(
 
 def _take(cls: type[Any], given: dict[str, Any]) -> Any:  # noqa: ANN401
     """Return settings from the entries of a checkpoint that bear their fields' names."""
-    return cls(**{one.name: given[one.name] for one in fields(cls) if one.name in given})
+    found = {one.name: given[one.name] for one in fields(cls) if one.name in given}
+    for one in fields(cls):
+        right = (int, float) if type(one.default) is float else (type(one.default),)
+        if one.name in found and type(one.default) in (bool, int, float, str) and type(found[one.name]) not in right:
+            raise TypeError(f"{one.name} = {found[one.name]!r}")
+    return cls(**found)
 
 
 def _known(name: str, known: Iterable[str], folder: Path, option: str) -> str:
