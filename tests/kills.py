@@ -176,7 +176,7 @@ def read_all(folder: Path) -> dict[str, Any]:
 
     found: dict[str, Any] = {}
     for path in folder.iterdir() if folder.exists() else ():
-        if path.name.startswith("."):
+        if path.name.startswith(".") or path.is_dir():
             continue
         content = path.read_bytes()
         if path.suffix == ".json":

@@ -54,6 +54,6 @@ MUTANTS = (
         "fasim/sweep/folders.py",
         "            part.mkdir()\n",
         "            part = target\n            part.mkdir()\n",
-        "tests/cli/test_kills.py::test_while_a_file_is_written[sweep-8]",
+        "tests/cli/test_kills.py::test_while_a_file_is_written[sweep-4]",
     ),
 )

@@ -30,7 +30,7 @@ def test_at_random_moments():
 
 # every how many places of the run's writes
 @pytest.mark.parametrize(
-    ("case", "stride"), [("train", 16), ("watch", 10), ("compare", 16), ("export", 1), ("run", 5), ("sweep", 8)]
+    ("case", "stride"), [("train", 16), ("watch", 10), ("compare", 16), ("export", 1), ("run", 5), ("sweep", 4)]
 )
 def test_while_a_file_is_written(case, stride):
     kill(case, "--every-write", str(stride))
