@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fasim.machine import provenance
+from fasim.machine import commit, provenance
 from fasim.result_lines import append, done, key
 
 __all__ = ["append", "done", "key", "provenance", "run_missing"]
@@ -35,6 +35,7 @@ def run_missing(title: str, path: Path, cells: Sequence[Any], run: Callable[[Any
         for table, runs in tables.items():
             print(f"{table}: {runs} runs, {left[table]} missing")
         return 0
+    commit()
     for cell in missing:
         line = run(cell)
         append(path, line)

@@ -206,6 +206,7 @@ def _run_missing(
         return False
     longest = max(cell["epochs"] for _, cell in missing)
     measure = experiment.measures[0]
+    machine.commit()
     try:
         with Progress(longest, len(missing), compiling=compiling) as progress:
             for case, cell in missing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,12 @@ def cpu_model() -> str:
     return names[0] if names else platform.processor() or "unknown"
 
 
+@cache
 def commit() -> str:
-    """Return the commit of the checkout that fasim is imported from, ``unknown`` where it is installed without one."""
+    """Return the commit of the checkout that fasim is imported from, ``unknown`` where it is installed without one.
+
+    It is that of the first call: a process goes on with the code that it began with. Call it before what takes long.
+    """
     if not (ROOT / ".git").exists():
         return "unknown"
     try:
