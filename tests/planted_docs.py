@@ -31,8 +31,8 @@ MUTANTS = (
     Mutant(
         "rates go by the file's path",
         "fasim/comparison.py",
-        "learning_rate=rates[rule.name],",
-        "learning_rate=rates[rule_names[0]],",
+        "[Replica(seed, rates[rule.name]) for seed in seeds]",
+        "[Replica(seed, rates[rule_names[0]]) for seed in seeds]",
         f"{RULE_FILE}::test_compare_takes_a_file_beside_names",
     ),
 )
