@@ -24,8 +24,9 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)
 	$(BIN)/fasim compare
 
+# make test TESTS=tests/cli: a part of them
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TESTS)
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -m "slow or not slow"

@@ -97,15 +97,17 @@ def test_ci_runs_lint_tests_and_mutants():
     assert os.access(script, os.X_OK)
     lines = script.read_text(encoding="utf-8").splitlines()
     assert "set -euo pipefail" in lines
-    alone = [line for line in lines if line.startswith("make ") and "installed" not in line]
-    assert alone == ["make lint", "make test", "make mutants"]
+    ran = [line.strip() for line in lines if line.strip().startswith("make ") and "installed" not in line]
+    rest = 'make test TESTS="tests --ignore=tests/unit"'
+    assert ran == ["make lint", rest, "make test TESTS=tests/unit", "make mutants"]
+    assert lines.index("make test TESTS=tests/unit") < lines.index('[ "$held" = 0 ]') < lines.index("make mutants")
     beside = dict(re.findall(r"^make (\S+) && beside\+=\((\S+)\)", "\n".join(lines), flags=re.MULTILINE))
     assert beside == {
         ".venv/.installed-docs": "docs",
         ".venv-package/.installed": "package",
         ".venv-cuda/.installed": "check-cuda",
     }
-    assert lines.index("make test") < lines.index('[ "$held" = 0 ]') < lines.index("make mutants")
+    assert '    for target in "${beside[@]}"; do make "$target"; done' in lines
 
 
 @pytest.mark.parametrize(
