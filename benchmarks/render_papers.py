@@ -56,6 +56,7 @@ def section(name: str) -> list[str]:
         if varied := rows_of(name, variant):
             found += varied
             text += ["", f"Variant `{variant}`, {what.title}:", "", *_table(experiment, varied)]
+            text += _orders(varied) if name in ORDERED else []
     if name in ORDERED:
         text += _orders(rows)
     if (CURVES / f"{name}.png").exists():
@@ -100,6 +101,8 @@ def _orders(rows: list[Row]) -> list[str]:
         if row.measure == rows[0].measure and row.mean is not None:
             groups.setdefault(row.case.rpartition(" ")[0], []).append(row)
     for name, group in groups.items():
+        if len(group) == 1:
+            continue
         found = sorted(group, key=lambda row: better * (row.mean or 0.0))
         line = f"Best first{f', {name}' if name else ''}: {' > '.join(row.case.split()[-1] for row in found)}"
         figures = [row for row in group if row.published.figure is not None]

@@ -53,6 +53,7 @@ def run_point(settings: Mapping[str, Any], threads: int = 1, on_epoch: Callable[
         In one line, if rule, network, data, datapath and learning rate do not go together.
     """
     started = time.perf_counter()
+    machine.commit()
     network, step, plan = network_of(settings), step_of(settings), plan_of(settings)
     datapath, data = datapath_of(settings["datapath"]), data_of_point(settings)
     used, held_out = split(data, settings["validation"], settings["seed"])

@@ -140,3 +140,19 @@ def test_bands_tell_rules_apart():
     for name in {name for name, _ in quick_cases()}:
         bands = sorted(load_experiment(name).quick.bands.values())
         assert len(bands) == 1 or any(low >= high for (_, high), (low, _) in zip(bands, bands[1:], strict=False)), name
+
+
+def test_regression_orders():
+    """DFA first with the authors' default optimizer, FA with Adam; shallow last and sign DFA behind DFA with both."""
+    orders = {}
+    for variant in ("", "nag"):
+        losses = {rule: row_of("004-R", rule, "test_loss", variant).mean for rule in ("shallow", "bp", "fa", "dfa", "sdfa")}
+        orders[variant] = sorted(losses, key=losses.get)
+        assert orders[variant][-1] == "shallow"
+        assert losses["dfa"] < losses["sdfa"]
+    assert (orders[""][0], orders["nag"][0]) == ("fa", "dfa")
+
+
+@pytest.mark.parametrize("rule", ["bp", "fa", "drtp"])
+def test_mnist_with_one_hidden_layer_is_reproduced(rule):
+    assert row_of("004-M", f"784-500-10 {rule}", "test_error").verdict == "reproduced"
