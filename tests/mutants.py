@@ -1,9 +1,9 @@
 """Plant faults in copies of the package, one at a time: for each, the test named beside it must fail.
 
-Run ``python tests/mutants.py``. Each worker has a copy of its own. A control comes first: every test that the worker is to
-run passes there without a fault. Kernels compiled once are used again, for their cache goes by the content of all files
-that kernels are made of (:mod:`fasim.kernels.compile`). The exit code is 1 if a fault survives, or if its place in the
-source is gone.
+Run ``python tests/mutants.py``, or name faults by a part of what they are: ``python tests/mutants.py "mistake 7"``. Each
+worker has a copy of its own. A control comes first: every test that the worker is to run passes there without a fault.
+Kernels compiled once are used again, for their cache goes by the content of all files that kernels are made of
+(:mod:`fasim.kernels.compile`). The exit code is 1 if a fault survives, or if its place in the source is gone.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ import planted_docs
 import planted_experiments
 import planted_fixed
 import planted_float
+import planted_integers
 import planted_kernels
 import planted_meeting
 import planted_registers
+import planted_single
 import planted_sweep
 from planted import Mutant
 
@@ -46,9 +48,11 @@ LISTS = (
     planted_experiments,
     planted_fixed,
     planted_float,
+    planted_integers,
     planted_kernels,
     planted_meeting,
     planted_registers,
+    planted_single,
     planted_sweep,
 )
 MUTANTS = tuple(mutant for one in LISTS for mutant in one.MUTANTS)
@@ -138,15 +142,20 @@ def work(mutants: tuple[Mutant, ...]) -> int:
         return caught
 
 
-def main() -> int:
-    """Share the mutants among the workers, return the exit code."""
+def main(*parts: str) -> int:
+    """Share the mutants, or those whose names hold one of the parts, among the workers; return the exit code."""
     started = time.perf_counter()
+    chosen = tuple(mutant for mutant in MUTANTS if not parts or any(part in mutant.what for part in parts))
+    if not chosen:
+        print(f"no fault is named so: {', '.join(parts)}; `what` in tests/planted*.py says what there is")
+        return 2
+    shares = [share for start in range(WORKERS) if (share := chosen[start::WORKERS])]
     with ThreadPoolExecutor(WORKERS) as pool:
-        caught = sum(pool.map(work, (MUTANTS[start::WORKERS] for start in range(WORKERS))))
+        caught = sum(pool.map(work, shares))
     print(f"{time.perf_counter() - started:.0f} s")
-    print(f"{caught} passed, {len(MUTANTS) - caught} failed")
-    return 0 if caught == len(MUTANTS) else 1
+    print(f"{caught} passed, {len(chosen) - caught} failed")
+    return 0 if caught == len(chosen) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

@@ -280,15 +280,15 @@ MUTANTS = (
     Mutant(
         "a lane adds so many products of int16 that int32 does not hold them",
         "fasim/kernels/micro/turned_wide.py",
-        "_PAIRS = 127",
-        "_PAIRS = 128",
-        "tests/unit/test_micro_turned.py::test_wide_sums[255]",
+        "(255 * largest)",
+        "(127 * largest)",
+        "tests/unit/test_micro_bounds.py::test_full_scale[1024]",
     ),
     Mutant(
         "weights at the end of their range are not looked for in a batch of one",
         "fasim/kernels/move_one.py",
-        "255 << (cast_shift - 1)",
-        "256 << (cast_shift - 1)",
+        "np.int64(near_end(cast_shift))",
+        "np.int64(near_end(cast_shift) + 1)",
         "tests/unit/test_kernels_move.py::test_every_product_of_one_sample[uint8]",
     ),
 )

@@ -6,6 +6,7 @@ from planted import LOWERING, TEN, Mutant, trained
 
 CASTS, VECTORS = "fasim/kernels/micro/casts.py", "tests/unit/test_kernels_micro_casts.py"
 MOVES = "tests/unit/test_kernels_move.py"
+STATEMENT = "tests/unit/test_requantize.py::test_kernel_equals_the_statement"
 ROUNDING, BLOCKS, INTEGER = "fasim/scalar/rounding.py", "fasim/kernels/blocks.py", "fasim/kernels/integer.py"
 REGISTERS, QUANTIZE, ARRAYS = "fasim/kernels/registers.py", "fasim/fixedpoint/quantize.py", "fasim/fixedpoint/arrays.py"
 FUNCTIONS = "fasim/fixedpoint/functions.py"
@@ -45,10 +46,17 @@ MUTANTS = (
     ),
     Mutant(
         "mistake 2: TRN truncates toward 0, as C's division",
+        CASTS,
+        "        if self.rounding == TRN:\n            return whole",
+        "        if self.rounding == TRN:\n            return b.sdiv(x, b.shl(one, self.shift))",
+        DIVISION,
+    ),
+    Mutant(
+        "mistake 2: TRN truncates toward 0 where no vector serves",
         BLOCKS,
         "values[i] = shift_round(raw[i], shift, TRN, 0)",
         "values[i] = table_round(raw[i], shift, TABLES[5])",
-        DIVISION,
+        f"{STATEMENT}[int16-TRN-SAT_ZERO]",
     ),
     Mutant(
         "mistake 2: a cast that divides truncates toward 0",
@@ -221,10 +229,17 @@ MUTANTS = (
     ),
     Mutant(
         "mistake 7: a cast rounds twice",
+        CASTS,
+        "return b.ashr(b.add(b.ashr(x, self.less), one), one)",
+        "return b.ashr(b.add(b.ashr(b.add(b.ashr(x, b.sub(self.less, one)), one), one), one), one)",
+        f"{TEN}_mistake_7_one_rounding_not_two",
+    ),
+    Mutant(
+        "mistake 7: a cast that no vector serves rounds twice",
         BLOCKS,
         "values[i] = shift_round(raw[i], shift, RND, 0)",
         "values[i] = shift_round(shift_round(raw[i], shift >> 1, RND, 0), shift - (shift >> 1), RND, 0)",
-        f"{TEN}_mistake_7_one_rounding_not_two",
+        f"{STATEMENT}[int16-RND-SAT_ZERO]",
     ),
     Mutant(
         "mistake 7: floats go through float32",
@@ -305,10 +320,17 @@ MUTANTS = (
     ),
     Mutant(
         "mistake 9: an address beyond the table wraps",
+        CASTS,
+        "if self.mode == WRAP:",
+        "if self.mode in (WRAP, SAT):",
+        f"{TEN}_mistake_9_the_address_is_clamped_and_all_bins_are_equally_wide",
+    ),
+    Mutant(
+        "mistake 9: an address beyond the table wraps where no vector serves",
         BLOCKS,
         "out[i] = overflow(values[i], lo, hi, SAT)",
         "out[i] = overflow(values[i], lo, hi, WRAP)",
-        f"{TEN}_mistake_9_the_address_is_clamped_and_all_bins_are_equally_wide",
+        f"{STATEMENT}[int16-TRN_INF-SAT]",
     ),
     Mutant(
         "mistake 9: the bin of 0 is twice as wide",

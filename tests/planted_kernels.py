@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from planted import Mutant
 
+WIDE, WIDE_TESTS = "fasim/kernels/integer_conv_wide.py", "tests/unit/test_kernels_conv_wide.py"
 UPDATE, OPTIMIZE = "fasim/kernels/micro/update.py", "tests/unit/test_micro_outer_optimize.py"
 
 MUTANTS = (
@@ -48,5 +49,33 @@ MUTANTS = (
         " or weight.strides[0] != state.strides[0]",
         "",
         f"{OPTIMIZE}::test_refusals[momentum]",
+    ),
+    Mutant(
+        "a sum of 2^31 is taken for one that int32 holds",
+        WIDE,
+        "if _largest(maps) * most >= WINDOW:",
+        "if _largest(maps) * most > WINDOW:",
+        f"{WIDE_TESTS}::test_sums_about_the_end_of_int32",
+    ),
+    Mutant(
+        "magnitudes of negative numbers do not count in the proof that int32 holds a sum",
+        WIDE,
+        "return max(-np.int64(low), np.int64(high))",
+        "return np.int64(high)",
+        f"{WIDE_TESTS}::test_sums_about_the_end_of_int32",
+    ),
+    Mutant(
+        "one sample stands for all in the proof that int32 holds a sum",
+        WIDE,
+        "if _largest(signals) * most >= WINDOW:",
+        "if _largest(signals[:1]) * most >= WINDOW:",
+        f"{WIDE_TESTS}::test_a_sample_of_large_numbers_leaves_the_others_as_they_are[2]",
+    ),
+    Mutant(
+        "the gradient of a convolution forgets all samples but the last ones",
+        WIDE,
+        "            out += sums\n",
+        "            out[:] = sums\n",
+        f"{WIDE_TESTS}::test_a_gradient_adds_up_over_samples_and_pixels",
     ),
 )

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from fasim import kernels
 from fasim.backends import Samples, chunks, workers
+from fasim.backends.buffers import flattened, stored_as
 from fasim.backends.cpu_bind import Division, Slice, groups, joined
 from fasim.backends.cpu_fixed import bind_fixed
 from fasim.backends.cpu_float import bind_float
@@ -81,7 +82,7 @@ class CpuProgram:
         self.observe = observe
         self.workers = min(threads, schedule.batch_size)
         self.buffers = {
-            tensor.name: aligned_zeros(_flat(tensor), _dtype(tensor))
+            tensor.name: aligned_zeros(flattened(tensor), stored_as(tensor))
             for tensor in schedule.tensors.values()
             if tensor.storage in BUFFERED or (tensor.storage == "input" and tensor.cls in ("act", "label"))
         }
@@ -186,8 +187,9 @@ class CpuProgram:
             calls.append((kernels.add_exponent, (-1, 1, step, before_this)))
         before = "rows"
         pieces = groups(part.ops, self._division)
-        # what is observed is written op by op; in fixed point a cast stands between the sums and what is read of them
-        for division, ops in pieces if self.fixed or self.observe else joined(pieces, self.schedule):
+        # what is observed is written op by op; in fixed point batches are summed up by other kernels than single samples
+        apart = self.observe or (self.fixed and self.schedule.batch_size > 1)
+        for division, ops in pieces if apart else joined(pieces, self.schedule):
             if self.workers > 1 and (division.by != before or division.by == "whole"):
                 calls.append(meet)
             before = division.by
@@ -257,21 +259,3 @@ def _parts(schedule: Schedule, buffers: dict[str, np.ndarray]) -> Parts:
 def _words() -> np.ndarray:
     """Return what threads meet by."""
     return np.zeros(WORDS, np.int64)
-
-
-def _flat(tensor: Tensor) -> tuple[int, ...]:
-    """Return the shape with maps as flat rows, and a number as one element."""
-    return (tensor.shape or (1,)) if len(tensor.shape) < 2 else (tensor.shape[0], int(np.prod(tensor.shape[1:])))
-
-
-def _dtype(tensor: Tensor) -> np.dtype:
-    if tensor.name == "label":
-        return np.dtype(np.int64)
-    if tensor.cls == "scalar":
-        return np.dtype(np.float64 if tensor.format is None else np.int64)
-    if tensor.format is None:
-        return np.dtype(np.float32)
-    if tensor.cls in ("accumulator", "signal", "gradient"):
-        # two types of sums are enough: narrower ones would only add kernels to compile
-        return np.dtype(np.int32 if tensor.format.bits <= 32 else np.int64)
-    return tensor.format.dtype

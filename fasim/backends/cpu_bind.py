@@ -15,6 +15,8 @@ from fasim.schedule import ops as kinds
 from fasim.schedule.defer import deferred, parameter
 
 Arrays = dict[str, np.ndarray]
+UPDATES = ((kinds.GRAD, kinds.UPDATE), (kinds.GRAD, kinds.UPDATE, kinds.REQUANT))
+"""Kinds of a gradient, an update and, where weights are copies of their masters, a cast."""
 
 
 class Slice(NamedTuple):
@@ -73,7 +75,7 @@ def joined(pieces: Iterable[Piece], schedule: Schedule) -> Iterator[Piece]:
     waiting: Piece | None = None
     for piece in pieces:
         ops = piece[1]
-        chain = [op.kind for op in ops] == [kinds.GRAD, kinds.UPDATE] and in_registers(schedule, ops[0].writes[0])
+        chain = tuple(op.kind for op in ops) in UPDATES and in_registers(schedule, ops[0].writes[0])
         if waiting is None and chain and deferred(ops[0]) and parameter(ops[0]).startswith("weight."):
             waiting = piece
         elif waiting is None or (ops[0].group == waiting[1][0].group and deferred(ops[0])):

@@ -10,7 +10,7 @@ from fasim import kernels
 from fasim.backends import Samples
 from fasim.backends.cpu_bind import Arrays, Call, Slice, load_labels
 from fasim.backends.cpu_cast import Operands, exponent, requant, threshold, update
-from fasim.backends.cpu_fused import fused
+from fasim.backends.cpu_fused import fused, fused_forward
 from fasim.backends.cpu_sums import conv, dense, grad, grad_bias, grad_conv, project, project_conv, project_up
 from fasim.errors import ScheduleError
 from fasim.schedule import Op, Schedule
@@ -40,9 +40,27 @@ class FixedBinding:
         counters: dict[str, np.ndarray],
     ) -> list[Call]:
         """Return the calls of ops that run as one pass."""
+        if len(ops) > 1 and ops[-1].kind == kinds.DENSE:
+            calls = fused_forward(schedule, ops, arrays, part, step, counters)
+            return calls if calls is not None else self._apart(schedule, ops, arrays, part, step, counters)
         if (calls := fused(schedule, ops, arrays, part, step, counters)) is not None:
             return calls
         return [call for op in ops for call in self.op(schedule, op, arrays, part, step, counters.get(op.site))]
+
+    def _apart(
+        self,
+        schedule: Schedule,
+        ops: tuple[Op, ...],
+        arrays: Arrays,
+        part: Slice,
+        step: np.ndarray,
+        counters: dict[str, np.ndarray],
+    ) -> list[Call]:
+        """Return the calls of an update, by units, and of the forward pass behind it."""
+        *chain, dense = ops
+        rows = Slice(0, schedule.batch_size)
+        first = self.group(schedule, tuple(chain), arrays, part, step, counters)
+        return [*first, *self.op(schedule, dense, arrays, rows, step, counters.get(dense.site))]
 
     def op(
         self,

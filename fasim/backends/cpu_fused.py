@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from fasim import kernels
-from fasim.backends.cpu_bind import Arrays, Call, Slice, in_registers
+from fasim.backends.cpu_bind import UPDATES, Arrays, Call, Slice, in_registers
 from fasim.backends.cpu_cast import Operands
-from fasim.backends.cpu_move import moved
+from fasim.backends.cpu_move import forward_moved, moved
+from fasim.backends.cpu_sums import add_bias
 from fasim.backends.cpu_tiles import ROWS_AT_ONCE, factors, outer
 from fasim.fixedpoint.options import RandomSource
 from fasim.schedule import Op, Schedule
 from fasim.schedule import ops as kinds
 
-UPDATES = ((kinds.GRAD, kinds.UPDATE), (kinds.GRAD, kinds.UPDATE, kinds.REQUANT))
 _NOTHING = np.zeros(2, np.int64)
 
 
@@ -30,12 +30,11 @@ def fused(
     A dense layer's gradient, its update and the weight's cast are joined where the gradient is a register and nothing but
     the learning rate changes between steps.
     """
-    if tuple(op.kind for op in ops) not in UPDATES or not all(map(_simple, ops)):
+    if not _is_chain(schedule, ops):
         return None
     gradient, update, *cast = (Operands(schedule, op, arrays, part, step, counters.get(op.site)) for op in ops)
-    found, mine = factors(gradient, len(gradient.read[0])), gradient.op.writes[0]
-    follows = update.op.reads[1] == mine and all(one.op.reads[0] == update.op.writes[0] for one in cast)
-    if found is None or not in_registers(schedule, mine) or not follows:
+    found = factors(gradient, len(gradient.read[0]))
+    if found is None:
         return None
     if cast and (calls := moved(found, gradient, update, cast[0])):
         return calls
@@ -54,6 +53,39 @@ def fused(
     kernel = kernels.update_weights_halves if tiled.halves else kernels.update_weights
     factor = tiled.parts() if tiled.halves else tiled.offsets
     return [*tiled.calls, (kernel, (tiled.left, tiled.right, factor, sums, *moves, *casts))]
+
+
+def fused_forward(
+    schedule: Schedule,
+    ops: tuple[Op, ...],
+    arrays: Arrays,
+    part: Slice,
+    step: np.ndarray,
+    counters: dict[str, np.ndarray],
+) -> list[Call] | None:
+    """Return the calls of a deferred update of weights and the forward pass behind it as one pass, None for others."""
+    *chain, dense = ops
+    if not _is_chain(schedule, tuple(chain)) or len(chain) != len(UPDATES[-1]):
+        return None
+    parts = part, part, part, Slice(0, schedule.batch_size)
+    gradient, update, cast, product = (
+        Operands(schedule, op, arrays, here, step, counters.get(op.site)) for op, here in zip(ops, parts, strict=True)
+    )
+    found, mine = factors(product, cast.out.shape[1]), cast.op.writes[0]
+    if factors(gradient, 1) is None or found is None or dense.reads[1] != mine:
+        return None
+    calls = forward_moved(found, gradient, update, cast, product, stored=schedule.readers[mine] > 1)
+    return None if calls is None else [*calls, add_bias(dense, product)]
+
+
+def _is_chain(schedule: Schedule, ops: tuple[Op, ...]) -> bool:
+    """Tell whether ops are a gradient that one update alone reads, the update and the cast of what it writes, if any."""
+    if tuple(op.kind for op in ops) not in UPDATES or not all(map(_simple, ops)):
+        return False
+    gradient, update, *cast = ops
+    mine = gradient.writes[0]
+    follows = update.reads[1] == mine and all(one.reads[0] == update.writes[0] for one in cast)
+    return follows and in_registers(schedule, mine)
 
 
 def _simple(op: Op) -> bool:

@@ -9,12 +9,14 @@ import numpy as np
 from fasim import kernels
 from fasim.backends.cpu_bind import Call
 from fasim.backends.cpu_cast import Operands
-from fasim.backends.cpu_tiles import BYTES, INT8, INT16, Factors, widened
+from fasim.backends.cpu_tiles import BYTES, INT8, INT16, WINDOW, Factors, widened
 from fasim.fixedpoint.cast import limits
 from fasim.fixedpoint.format import Fixed
+from fasim.kernels.micro.kinds import VNNI
 from fasim.kernels.micro.outer_integer import GROUP
 from fasim.kernels.micro.outer_move import SERVES
 from fasim.kernels.micro.split import PANEL
+from fasim.kernels.move_forward import ROWS_AHEAD
 from fasim.memory import aligned_zeros
 from fasim.scalar.rounding import OVERFLOWS, ROUNDINGS
 
@@ -29,22 +31,16 @@ def moved(found: Factors, gradient: Operands, update: Operands, cast: Operands) 
     The sums' type has been proven by the lowering; steps of 16 bits are asked for as it runs, for they depend on the
     learning rate.
     """
-    lo, hi, rounding, mode = update.modes
-    whole = (lo, hi) == WHOLE[INT16] and update.out.dtype == INT16
-    weight, bits = cast.out, cast.op.attrs["shift"]
-    casts = cast.modes == (*WHOLE.get(weight.dtype, (0, 0)), RND, SAT)
-    drops = 1 <= bits <= 15 if weight.dtype == INT8 else bits == 0
-    if not (SERVES and whole and casts and drops and mode == SAT and rounding in (RND, TRN)):
+    if not _served(gradient, update, cast):
         return None
-    if gradient.out.dtype != np.int32:
-        return None
+    rounding, weight, bits = update.modes[2], cast.out, cast.op.attrs["shift"]
     delta, act = gradient.read[0][:, gradient.part.start : gradient.part.stop], gradient.read[1]
     units, inputs = delta.shape[1], act.shape[1]
     learning = update.arrays[update.op.scalars[0].tensor]
     moves = update.out, update.op.attrs["shift"], learning
     calls: list[Call] = []
     by_bytes = weight.dtype == INT8 and (act.dtype, delta.dtype) in BYTES
-    if by_bytes and len(delta) == 1 and rounding == RND:
+    if by_bytes and _single(gradient, update):
         acts = aligned_zeros(-(-inputs // PANEL) * PANEL, np.int16)
         return [
             (kernels.update_weights_of_one, (delta[0], act[0], acts, *moves, update.counter, bits, weight, cast.counter))
@@ -66,3 +62,44 @@ def moved(found: Factors, gradient: Operands, update: Operands, cast: Operands) 
         kernel = kernels.update_weights_int16
     sums = left, right, offsets, np.zeros_like(offsets), found.largest * found.terms
     return [*calls, (kernel, (*sums, *moves, rounding, update.counter, bits, weight, cast.counter))]
+
+
+def forward_moved(
+    found: Factors, gradient: Operands, update: Operands, cast: Operands, dense: Operands, *, stored: bool
+) -> list[Call] | None:
+    """Return the calls of a deferred update and of the forward pass that reads its weights, by one sample each.
+
+    `found` is of the product; `stored` says whether anything else reads the weights. None where other kernels are needed.
+    """
+    delta, before, act, weight = *gradient.read[:2], dense.read[0], cast.out
+    single = VNNI and _served(gradient, update, cast) and _single(gradient, update)
+    types = {(before.dtype, delta.dtype), (act.dtype, weight.dtype)}
+    fits = dense.out.dtype == np.int32 or found.terms * found.largest < WINDOW
+    if not (single and types <= BYTES.keys() and before.dtype == act.dtype and fits) or "accumulator" in dense.op.attrs:
+        return None
+    units, inputs = weight.shape
+    panels = -(-inputs // PANEL) * PANEL
+    acts, packed = aligned_zeros(panels, np.int16), aligned_zeros(panels, np.uint8)
+    sums = dense.out if dense.out.dtype == np.int32 else np.zeros(dense.out.shape, np.int32)
+    moves = update.out, update.op.attrs["shift"], update.arrays[update.op.scalars[0].tensor], update.counter
+    casts = cast.op.attrs["shift"], weight, stored, cast.counter
+    scratch = acts, packed, np.zeros(units + ROWS_AHEAD, np.int64)
+    arguments = delta[0], before[0], *moves, *casts, act[0], *scratch, sums[0]
+    calls: list[Call] = [(kernels.dense_forward_moved, arguments)]
+    return calls if sums is dense.out else [*calls, (kernels.copy_fixed, (sums, dense.out))]
+
+
+def _served(gradient: Operands, update: Operands, cast: Operands) -> bool:
+    """Tell whether masters have 16 bits, weights 8 or 16, and both use all of them and saturate."""
+    lo, hi, rounding, mode = update.modes
+    whole = (lo, hi) == WHOLE[INT16] and update.out.dtype == INT16
+    weight, bits = cast.out, cast.op.attrs["shift"]
+    casts = cast.modes == (*WHOLE.get(weight.dtype, (0, 0)), RND, SAT)
+    drops = 1 <= bits <= 15 if weight.dtype == INT8 else bits == 0
+    rounds = mode == SAT and rounding in (RND, TRN)
+    return SERVES and whole and casts and drops and rounds and gradient.out.dtype == np.int32
+
+
+def _single(gradient: Operands, update: Operands) -> bool:
+    """Tell whether the gradient is that of one sample, and a step of it one multiplication that rounds."""
+    return len(gradient.read[0]) == 1 and update.modes[2] == RND

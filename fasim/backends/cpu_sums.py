@@ -39,7 +39,7 @@ def dense(op: Op, o: Operands) -> list[Call]:
         return [(kernels.dense_accumulate, arguments)]
     shifts = op.attrs["product_shift"], op.attrs["bias_shift"]
     if (found := factors(o, weight.shape[1])) and (tiled := rows_with_rows(found, rows, weight, o.out)):
-        return [*_into(o.out, tiled), (kernels.add_bias_fixed, (bias, *shifts, o.out))]
+        return [*_into(o.out, tiled), add_bias(op, o)]
     if engine := _engine(op, o, weight.shape[1], o.out.size * weight.shape[1]):
         size, floats = engine
         scratch = floats(len(rows) * size), floats(len(weight) * size), floats(o.out.size)
@@ -140,6 +140,11 @@ def _into(out: np.ndarray, tiled: tuple[list[Call], np.ndarray]) -> list[Call]:
     """Return the calls of register tiles with their sums in `out`."""
     calls, sums = tiled
     return calls if sums is out else [*calls, (kernels.copy_fixed, (sums, out))]
+
+
+def add_bias(op: Op, o: Operands) -> Call:
+    """Return the call that adds the bias to a dense layer's sums of products."""
+    return kernels.add_bias_fixed, (_bias(op, o), op.attrs["product_shift"], op.attrs["bias_shift"], o.out)
 
 
 def _bias(op: Op, o: Operands) -> np.ndarray:

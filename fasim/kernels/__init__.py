@@ -114,6 +114,7 @@ from fasim.kernels.integer_sparse import (
 from fasim.kernels.meet import meet
 from fasim.kernels.micro.split import split_panels
 from fasim.kernels.move import update_weights_bytes, update_weights_int16, update_weights_words
+from fasim.kernels.move_forward import dense_forward_moved
 from fasim.kernels.move_one import update_weights_of_one
 from fasim.kernels.norm import batch_norm, batch_norm_backward, batch_norm_inference, gain_gradient
 from fasim.kernels.observe import observe, observe_float
@@ -154,6 +155,7 @@ __all__ = [
     "dense_accumulate",
     "dense_forward",
     "dense_forward_batch",
+    "dense_forward_moved",
     "dense_forward_updated",
     "dense_forward_fixed",
     "dense_forward_gemm",

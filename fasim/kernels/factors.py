@@ -11,6 +11,7 @@ from numba import njit
 
 from fasim.kernels.compile import kernel
 from fasim.kernels.micro.arrays import start as begin_of
+from fasim.kernels.micro.bounds import WINDOW, largest_of
 from fasim.kernels.micro.interleave import interleaver
 from fasim.kernels.micro.outer_integer import PORTABLE, outer_sums
 from fasim.kernels.requantize import requantize
@@ -97,6 +98,54 @@ def flip_offsets(left, offsets):
             offsets[j] = np.int32(offsets[j] - np.int32(total << np.int32(7)))
 
 
+@njit(inline="always", cache=True)
+def _largest(right):
+    """Return the largest magnitude in groups of int16; where they do not lie side by side, that of the type."""
+    if right.strides[2] != 2 or (right.shape[1] > 1 and right.strides[1] != 4):
+        return np.int64(1 << 15)
+    return largest_of(begin_of(right), right.strides[0], right.shape[0], 2 * right.shape[1])
+
+
+@njit(inline="always", cache=True)
+def _join(left, first, whole):
+    """Put halves of units first, first + 1, ... together; return the largest sum of magnitudes of one of them."""
+    most = np.int64(0)
+    for j in range(whole.shape[1]):
+        total = np.int64(0)
+        for m in range(whole.shape[0]):
+            for g in range(2):
+                number = np.int64(left[0, m, first + j, g]) + (np.int64(left[1, m, first + j, g]) << 8)
+                whole[m, j, g] = number
+                total += abs(number)
+        most = max(most, total)
+    return most
+
+
+@njit(inline="always", cache=True)
+def _sum_units(left, right, largest, whole, parts, top, out):
+    """Fill `out` with the sums of units top, top + 1, ...: whole where int32 surely holds them, else from halves."""
+    count, groups = out.shape[0], left.shape[1]
+    low, high = parts[0, :count], parts[1, :count]
+    if _join(left, top, whole[:, :count]) * largest < WINDOW:
+        # words have no offsets: any array of int32 does
+        outer_sums(whole[:, :count], right, parts[1].reshape(-1), low)
+        for j in range(count):
+            for i in range(out.shape[1]):
+                out[j, i] = low[j, i]
+        return
+    for start in range(0, max(groups, 1), _GROUPS_IN_INT32):
+        stop = min(start + _GROUPS_IN_INT32, groups)
+        outer_sums(left[0, start:stop, top : top + count], right[start:stop], parts[1].reshape(-1), low)
+        outer_sums(left[1, start:stop, top : top + count], right[start:stop], parts[0].reshape(-1), high)
+        for j in range(count):
+            if start == 0:
+                for i in range(out.shape[1]):
+                    out[j, i] = np.int64(low[j, i]) + (np.int64(high[j, i]) << 8)
+            else:
+                for i in range(out.shape[1]):
+                    out[j, i] += np.int64(low[j, i]) + (np.int64(high[j, i]) << 8)
+
+
 @kernel
 def outer_sums_halves(left, right, parts, out):
     """Sum outer products exactly in int64, from halves: ``out[j, i] = sum_m,g left[m, j, g] * right[m, i, g]``.
@@ -104,30 +153,18 @@ def outer_sums_halves(left, right, parts, out):
     Parameters
     ----------
     left : int16[2, M, J, 2]        halves of the numbers, see `interleave_halves`
-    right : int16[M, I, 2]
+    right : int16[M, I, 2]          C order
     parts : int32[2, >= u, I]       scratch; u units are held at once
     out : int64[J, I]               written
 
-    Cost: J I M groups of multiply-accumulates, twice.
+    Cost: J I M groups of multiply-accumulates, twice but for units whose numbers are small enough,
+    ``sum |left| max |right| < 2^31``.
     """
-    units, inputs = out.shape
-    block, groups = parts.shape[1], left.shape[1]
+    units = out.shape[0]
+    block, largest = parts.shape[1], _largest(right)
+    whole = np.empty((left.shape[1], block, 2), np.int16)
     for top in range(0, units, block):
-        count = min(block, units - top)
-        for start in range(0, max(groups, 1), _GROUPS_IN_INT32):
-            stop = min(start + _GROUPS_IN_INT32, groups)
-            for half in range(2):
-                # words have no offsets: any array of int32 does
-                some = left[half, start:stop, top : top + count]
-                outer_sums(some, right[start:stop], parts[half].reshape(-1), parts[half, :count])
-            for j in range(count):
-                low, high, row = parts[0, j], parts[1, j], out[top + j]
-                if start == 0:
-                    for i in range(inputs):
-                        row[i] = np.int64(low[i]) + (np.int64(high[i]) << 8)
-                else:
-                    for i in range(inputs):
-                        row[i] += np.int64(low[i]) + (np.int64(high[i]) << 8)
+        _sum_units(left, right, largest, whole, parts, top, out[top : top + block])
 
 
 @kernel
@@ -184,14 +221,15 @@ def update_weights_halves(
     cast_lo, cast_hi, cast_rounding, cast_mode, weight, cast_counters
         As for `update_weights`.
 
-    Cost: N J I multiply-accumulates, twice; reads and writes the master, writes the weight.
+    Cost: N J I multiply-accumulates, as for `outer_sums_halves`; reads and writes the master, writes the weight.
     """
     units, inputs = master.shape
-    block = sums.shape[0]
+    block, largest = sums.shape[0], _largest(right)
+    whole = np.empty((left.shape[1], block, 2), np.int16)
     for top in range(0, units, block):
         count = min(block, units - top)
         gradient, mine = sums[:count], master[top : top + count].reshape(-1)
-        outer_sums_halves(left[:, :, top : top + count], right, parts, gradient)
+        _sum_units(left, right, largest, whole, parts, top, gradient)
         update_fixed(
             mine, gradient.reshape(-1), base_shift, learning_shift, lo, hi, rounding, overflow_mode, seed, site, step,
             first + top * inputs, counters,

@@ -1,9 +1,10 @@
 """Convolution of maps in fixed point: exact sums of integers, of any integer storage types. Maps are NHWC.
 
 The integer twins of `fasim.kernels.conv`, with the same sizes P, Q. Each function works on a slice of the batch rows (a
-weight gradient: of the units). Sums are held in the type of `out`, which the lowering has proven wide enough: where that
-is int32 and the operands have 16 bits or fewer, register tiles form them, by four bytes at a time (int8 or uint8 times
-int8, on a CPU with VNNI) or by pairs of 16 bits; all else is left to plain loops. Results are the same.
+weight gradient: of the units). Sums are held in the type of `out`, which the lowering has proven wide enough. Those of
+operands of 16 bits or fewer are formed by register tiles: in int32 by four bytes at a time (int8 or uint8 times int8, on a
+CPU with VNNI) or by pairs of 16 bits, in int64 by pairs where int32 is seen to hold them. All else is left to plain loops.
+Results are the same.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numba.extending import overload
 from fasim.kernels.compile import kernel
 from fasim.kernels.integer_conv_loops import forward_loops, input_gradient_loops, weight_gradient_loops
 from fasim.kernels.integer_conv_tiles import forward_tiles, input_gradient_tiles, weight_gradient_tiles
+from fasim.kernels.integer_conv_wide import forward_wide, input_gradient_wide, weight_gradient_wide
 from fasim.kernels.micro.correlate import (
     correlate_bytes,
     correlate_words,
@@ -29,17 +31,24 @@ from fasim.kernels.micro.kinds import VNNI
 from fasim.scalar.target import TARGET
 
 _OPTIONS: Any = {"error_model": "numpy", "nogil": True}
+_SHORT = (types.int8, types.uint8, types.int16)
+_WIDE = -2
 _UINT8, _INT8, _INT16 = np.empty(0, np.uint8), np.empty(0, np.int8), np.empty(0, np.int16)
 
 
 def _tiles(source: Any, other: Any, out: Any) -> tuple[int, int]:  # noqa: ANN401
-    """Return how many numbers of these types tiles multiply at once (0: no tiles), and what they add to the first."""
+    """Return how many numbers of these types tiles multiply at once (0: no tiles), and what they add to the first.
+
+    ``_WIDE`` stands for pairs whose sums are then int64.
+    """
     kinds = source.dtype, other.dtype
-    if TARGET == "portable" or out.dtype != types.int32:
+    if TARGET == "portable":
         return 0, 0
+    if out.dtype != types.int32:
+        return (_WIDE if out.dtype == types.int64 and all(kind in _SHORT for kind in kinds) else 0), 0
     if VNNI and kinds[0] in (types.int8, types.uint8) and kinds[1] == types.int8:
         return 4, 128 if kinds[0] == types.int8 else 0
-    return (2 if all(kind in (types.int8, types.uint8, types.int16) for kind in kinds) else 0), 0
+    return (2 if all(kind in _SHORT for kind in kinds) else 0), 0
 
 
 def _forward(act, weight, bias, product_shift, bias_shift, stride, padding, out):
@@ -60,10 +69,13 @@ def _choose_forward(act, weight, bias, product_shift, bias_shift, stride, paddin
             correlate_words, 2, 0, _INT16, _INT16, act, weight, bias, product_shift, bias_shift, stride, padding, out
         )
 
+    def by_words_wide(act, weight, bias, product_shift, bias_shift, stride, padding, out):
+        forward_wide(act, weight, bias, product_shift, bias_shift, stride, padding, out)
+
     def by_loops(act, weight, bias, product_shift, bias_shift, stride, padding, out):
         forward_loops(act, weight, bias, product_shift, bias_shift, stride, padding, out)
 
-    return {4: by_bytes, 2: by_words, 0: by_loops}[group]
+    return {4: by_bytes, 2: by_words, _WIDE: by_words_wide, 0: by_loops}[group]
 
 
 @kernel
@@ -101,10 +113,13 @@ def _choose_input_gradient(delta, weight, stride, padding, out):
     def by_words(delta, weight, stride, padding, out):
         input_gradient_tiles(correlate_words, 2, 0, _INT16, _INT16, delta, weight, stride, padding, out)
 
+    def by_words_wide(delta, weight, stride, padding, out):
+        input_gradient_wide(delta, weight, stride, padding, out)
+
     def by_loops(delta, weight, stride, padding, out):
         input_gradient_loops(delta, weight, stride, padding, out)
 
-    return {4: by_bytes, 2: by_words, 0: by_loops}[group]
+    return {4: by_bytes, 2: by_words, _WIDE: by_words_wide, 0: by_loops}[group]
 
 
 @kernel
@@ -142,10 +157,13 @@ def _choose_weight_gradient(delta, act, first, stride, padding, out):
             gradient_words, interleave_words, 2, 0, _INT16, delta.astype(np.int16), act, first, stride, padding, out
         )
 
+    def by_words_wide(delta, act, first, stride, padding, out):
+        weight_gradient_wide(delta, act, first, stride, padding, out)
+
     def by_loops(delta, act, first, stride, padding, out):
         weight_gradient_loops(delta, act, first, stride, padding, out)
 
-    return {4: by_bytes, 2: by_words, 0: by_loops}[group]
+    return {4: by_bytes, 2: by_words, _WIDE: by_words_wide, 0: by_loops}[group]
 
 
 @kernel

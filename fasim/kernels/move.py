@@ -11,6 +11,7 @@ from numba import njit
 
 from fasim.kernels.compile import kernel
 from fasim.kernels.micro.arrays import start
+from fasim.kernels.micro.move import near_end
 from fasim.kernels.micro.outer_integer import outer_sums
 from fasim.kernels.micro.outer_move import move_bytes_to_8, move_words_to_8, move_words_to_16
 from fasim.kernels.micro.split import PANEL, column_of
@@ -76,7 +77,7 @@ def _update(
     if 1 <= shift <= 31 and largest + half < _SUMS and (largest + half) >> shift <= _HI:
         for j in range(units):
             begin[j] = np.int64(offsets[j]) + half
-        near = min(_HI, 255 << (cast_shift - 1)) if cast_shift > 0 else _HI
+        near = near_end(cast_shift) if cast_shift > 0 else _HI
         factor = np.int64(1) << np.int64(15 - cast_shift)
         numbers = (np.int64(shift), factor, np.int64(near), start(counters), start(cast_counters))
         move(

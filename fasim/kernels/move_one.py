@@ -6,15 +6,16 @@ import numpy as np
 
 from fasim.kernels.compile import kernel
 from fasim.kernels.micro.arrays import start
+from fasim.kernels.micro.move import near_end
 from fasim.kernels.micro.move_row import move_row
 from fasim.kernels.micro.split import PANEL
 from fasim.kernels.requantize import requantize
 from fasim.kernels.update import update_fixed
 from fasim.scalar.rounding import RND, SAT
 
-_BITS = 15
+BITS = 15
 # a delta of -2^7 becomes -2^15 by 8 bits, an act 2^15 less one step at most by 7
-_DELTA_BITS, _ACT_BITS = 8, 7
+DELTA_BITS, _ACT_BITS = 8, 7
 
 
 @kernel
@@ -49,15 +50,15 @@ def update_weights_of_one(
     apart = inputs > 1 and (master.strides[1] != master.itemsize or weight.strides[1] != weight.itemsize)
     if apart or acts.strides[0] != acts.itemsize:
         raise ValueError("update_weights_of_one: needs rows whose elements lie side by side")
-    if cast_shift < 1 or cast_shift > _BITS:
+    if cast_shift < 1 or cast_shift > BITS:
         raise ValueError("update_weights_of_one: needs a cast that drops 1 to 15 bits")
     shift = base_shift + learning_shift[0]
-    if 0 <= shift <= _BITS:
-        up = min(_BITS - shift, _DELTA_BITS)
-        more = _BITS - shift - up
+    if 0 <= shift <= BITS:
+        up = min(BITS - shift, DELTA_BITS)
+        more = BITS - shift - up
         for i in range(inputs):
             acts[i] = np.int64(act[i]) << more
-        cast = np.int64(1) << np.int64(_BITS - cast_shift), np.int64(min((1 << 15) - 1, 255 << (cast_shift - 1)))
+        cast = np.int64(1) << np.int64(BITS - cast_shift), np.int64(near_end(cast_shift))
         numbers = (np.int64(shift), *cast, start(counters), start(cast_counters))
         to, copy, source = start(master), start(weight), start(acts)
         for j in range(units):

@@ -7,7 +7,7 @@ from numba import njit
 
 from fasim.kernels.blocks import BLOCK, column, round_block, round_block_at_random, store_block
 from fasim.kernels.compile import kernel
-from fasim.kernels.micro.casts import TAKEN, cast_bits, cast_vectors, quick
+from fasim.kernels.micro.casts import cast_bits, cast_vectors, quick
 from fasim.scalar.rounding import (
     JAM,
     JAM_UNBIASED,
@@ -97,16 +97,14 @@ def requantize(raw, shift, lo, hi, rounding, overflow_mode, seed, site, step, fi
     if rounding == STOCH and shift > 32:
         raise ValueError("requantize: STOCH drops at most 32 bits; use a format with more of them")
     outside = 0
-    done = 0
     if quick(cast_bits(raw), raw, out, shift, lo, hi, rounding, overflow_mode):
-        outside += cast_vectors(raw, shift, lo, hi, rounding, overflow_mode, out)
-        done = raw.size // TAKEN * TAKEN
-    if shift <= 0:
-        outside += _add_bits(raw[done:], shift, lo, hi, rounding, overflow_mode, out[done:])
-    elif done < raw.size:
+        outside = cast_vectors(raw, shift, lo, hi, rounding, overflow_mode, out)
+    elif shift <= 0:
+        outside = _add_bits(raw, shift, lo, hi, rounding, overflow_mode, out)
+    else:
         values = np.empty(BLOCK, np.int64)
         words = np.empty(BLOCK + 6, np.uint32)
-        for start in range(done, raw.size, BLOCK):
+        for start in range(0, raw.size, BLOCK):
             part = raw[start : start + BLOCK]
             if rounding == STOCH:
                 round_block_at_random(part, shift, seed, site, step, first + start, words, values)

@@ -82,6 +82,40 @@ def test_same_as_the_interpreter(rule: str, datapath: str) -> None:
     assert_same(trained(step, CpuProgram(step, threads=2)), trained(step, backends.get("reference")(step)))
 
 
+def rule_on_cpu(rule: str, fuse: str, inputs: np.ndarray | None = None) -> tuple[State, Trace]:
+    step = schedule("s8", 1, fuse, rule)
+    state, data = prepared(step)
+    order = np.arange(len(data.codes)) if inputs is None else inputs
+    return state, CpuProgram(step).run(state, data, order, 5)
+
+
+@pytest.mark.parametrize("rule", rules.names())
+def test_deferred_single_samples_leave_the_same_state_and_counts(rule: str) -> None:
+    """With the forward pass that follows; no step, one, and both parities of the buffers that take turns."""
+    for order in (np.arange(0), np.arange(1), np.arange(2), np.array([2, 0, 1])):
+        assert_same(rule_on_cpu(rule, "deferred", order), rule_on_cpu(rule, "none", order))
+
+
+@pytest.mark.parametrize("datapath", ["s16", "s8_stoch", WITHOUT_MASTER])
+def test_what_cannot_join_the_forward_pass_is_updated_before(datapath: str) -> None:
+    assert_same(on_cpu(datapath, 1, "deferred"), on_cpu(datapath, 1, "none"))
+
+
+@pytest.mark.skipif(not VNNI, reason="the tiles need AVX-512 VNNI")
+@pytest.mark.parametrize(("rule", "stored"), [("dfa", [0, 0, 0]), ("drtp", [0, 0, 0]), ("bp", [0, 1, 1])])
+def test_weights_are_stored_only_for_who_reads_them(rule: str, stored: list[int]) -> None:
+    step = schedule("s8", 1, "deferred", rule)
+    state, data = prepared(step)
+    program = CpuProgram(step)
+    calls = program.bind(state, data, program.parts.body[:1]).workers[0].table.calls
+    mine = [given for kernel, given in calls if kernel is kernels.dense_forward_moved]
+    assert [given[8] for given in mine] == stored
+    assert not {kernels.micro.gemm_nt_uint8, kernels.micro.gemm_nt_int8} & {kernel for kernel, _ in calls}
+    watched = CpuProgram(step, observe=True)
+    calls = watched.bind(state, data, watched.parts.body[:1]).workers[0].table.calls
+    assert kernels.dense_forward_moved not in {kernel for kernel, _ in calls}
+
+
 def kernels_of(step: Schedule, **options: bool) -> list[object]:
     state, data = prepared(step)
     program = CpuProgram(step, **options)

@@ -193,7 +193,7 @@ def check(name: str, call: Callable[..., None]) -> None:
 ELSEWHERE = (
     *("accumulate", "accumulate_conv", "adjust", "conv", "dropout", "factors", "gemm", "integer_conv"),
     *("integer_maps", "integer_norm", "integer_softmax", "integer_sparse", "norm", "observe"),
-    *("meet", "move", "move_one", "pool", "random_words", "scalars", "sparse", "split"),
+    *("meet", "move", "move_forward", "move_one", "pool", "random_words", "scalars", "sparse", "split"),
 )
 CASTS = {"divide_fixed", "momentum_fixed", "requantize_random", "update_by_one", "update_divided", "update_scaled"}
 

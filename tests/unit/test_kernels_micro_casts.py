@@ -14,6 +14,7 @@ from fasim.kernels.micro.casts import TAKEN, cast_bits, cast_vectors, quick, upd
 from fasim.scalar.rounding import OVERFLOWS, ROUNDINGS
 from tests.assembly import INTEGER_PATHS, X86, on_path
 from tests.fixed_statements import brought, rounded
+from tests.kernel_checks import GUARD, guarded
 
 QUICK = tuple(product(("TRN", "RND", "RND_CONV"), ("SAT", "SAT_SYM", "WRAP")))
 SIZE = 3 * TAKEN + 5
@@ -61,10 +62,8 @@ def test_casts(raw_type: Any, out_type: Any) -> None:  # noqa: ANN401
         lo, hi = limits(out_type, mode)
         out = np.full(SIZE, 77, out_type)
         outside = cast(raw, shift, lo, hi, ROUNDINGS[rounding], OVERFLOWS[mode], out)
-        done = SIZE // TAKEN * TAKEN
-        expected = [brought(rounded(x, shift, rounding), lo, hi, mode) for x in raw[:done].tolist()]
-        assert out[:done].tolist() == [value for value, _ in expected]
-        assert (out[done:] == 77).all()
+        expected = [brought(rounded(x, shift, rounding), lo, hi, mode) for x in raw.tolist()]
+        assert out.tolist() == [value for value, _ in expected]
         assert outside == sum(was for _, was in expected)
 
 
@@ -78,12 +77,24 @@ def test_updates(parameter_type: Any, gradient_type: Any) -> None:  # noqa: ANN4
         lo, hi = limits(parameter_type, mode)
         parameter = before.copy()
         outside = update(parameter, gradient, shift, lo, hi, ROUNDINGS[rounding], OVERFLOWS[mode])
-        done = SIZE // TAKEN * TAKEN
-        pairs = zip(before[:done].tolist(), gradient[:done].tolist(), strict=True)
+        pairs = zip(before.tolist(), gradient.tolist(), strict=True)
         expected = [brought(w - rounded(g, shift, rounding), lo, hi, mode) for w, g in pairs]
-        assert parameter[:done].tolist() == [value for value, _ in expected]
-        np.testing.assert_array_equal(parameter[done:], before[done:])
+        assert parameter.tolist() == [value for value, _ in expected]
         assert outside == sum(was for _, was in expected)
+
+
+@pytest.mark.parametrize("size", [1, 5, TAKEN - 1, TAKEN, TAKEN + 1])
+def test_what_is_no_whole_vector(size: int) -> None:
+    """Between guards; a range of one number, in which all others are outside, counts those that there are."""
+    random, trn, sat = np.random.default_rng(size), ROUNDINGS["TRN"], OVERFLOWS["SAT"]
+    raw, gradient = (random.integers(256, 2**31, size, np.int32, endpoint=False) for _ in range(2))
+    (out, around), (master, about) = guarded(np.zeros(size, np.int8), 77), guarded(np.zeros(size, np.int16), 77)
+    assert cast(raw, 8, 0, 0, trn, sat, out) == size
+    assert update(master, -gradient, 8, -1, 0, trn, sat) == size
+    assert not out.any()
+    assert not master.any()
+    for memory in (around, about):
+        assert (np.r_[memory[:GUARD], memory[-GUARD:]] == 77).all()
 
 
 def test_what_no_vector_serves() -> None:
@@ -97,6 +108,8 @@ def test_what_no_vector_serves() -> None:
         (-1, -128, 127, trn, sat),
         (1, -(2**31) - 1, 127, trn, sat),
         (1, -128, 2**31, trn, sat),
+        (3, 1, 127, trn, sat),
+        (3, -128, -1, trn, sat),
         (3, -128, 127, ROUNDINGS["STOCH"], sat),
         (3, -128, 127, ROUNDINGS["JAM"], sat),
         (3, -128, 127, trn, OVERFLOWS["SAT_ZERO"]),

@@ -54,6 +54,23 @@ def test_update_fixed(rounding, mode):
     check(inside(kernels.update_fixed), (*arguments, np.array([5, 6])), {0: parameters, 12: counters})
 
 
+@pytest.mark.parametrize("mode", ["SAT", "SAT_SYM"])
+@pytest.mark.parametrize("dtype", [np.int16, np.int32])
+def test_steps_that_are_shifted_left(dtype, mode):
+    """The largest numbers by every shift that 64 bits hold, and one more; sizes below and beside those of vectors."""
+    info, most = np.iinfo(dtype), np.iinfo(np.int32)
+    before = np.resize(np.array([info.min, -1, 0, 1, info.max, 77], dtype), 37)
+    gradient = np.resize(np.array([most.min, most.max, 0, 1, -1], np.int32), 37)
+    lo = info.min + (mode == "SAT_SYM")
+    for shift in range(-32, 1):
+        pairs = zip(before.tolist(), gradient.tolist(), strict=True)
+        found = [brought(w - (g << -shift), lo, info.max, mode) for w, g in pairs]
+        codes = ROUNDINGS["RND"], OVERFLOWS[mode]
+        arguments = (before, gradient, shift - 3, np.array([3]), lo, info.max, *codes, SEED, SITE, STEP, FIRST)
+        expected = [value for value, _ in found], [5 + sum(was for _, was in found), 6]
+        check(kernels.update_fixed, (*arguments, np.array([5, 6])), {0: expected[0], 12: expected[1]})
+
+
 @pytest.mark.parametrize("mode", OVERFLOWS)
 @pytest.mark.parametrize("rounding", ALL)
 def test_update_scaled(rounding, mode):

@@ -143,6 +143,12 @@ def digest() -> str:
         micro.gemm_nt_int16_wide(a, b, split, wide)
         np.testing.assert_array_equal(wide, a.astype(np.int64) @ b.astype(np.int64).T)
         found.update(wide.tobytes())
+    # bands of units whose sums int32 holds, or some terms of, or none
+    a, b = drawn("gemm_nt_int16", 65, 150, 300)
+    b >>= np.repeat(np.array([12, 6, 0], np.int16), 50)[:, None]
+    micro.gemm_nt_int16_wide(a, b, True, wide := new(np.int64, 65, 150))
+    np.testing.assert_array_equal(wide, a.astype(np.int64) @ b.astype(np.int64).T)
+    found.update(wide.tobytes())
     return found.hexdigest()
 
 

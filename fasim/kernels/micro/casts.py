@@ -2,13 +2,13 @@
 
 Vectors of 64 bytes (which LLVM divides for narrower CPUs) of the narrowest lanes that are exact: int16, int32 or int64.
 LLVM's own vectors of such a loop have 32 bytes here and take twice as long; int16 takes half the time of int32. Loops
-exist for the modes that datapaths name most; `quick` says whether they serve a cast. They do whole multiples of `TAKEN`
-elements, the rest is the caller's.
+exist for the modes that datapaths name most; `quick` says whether they serve a cast. What is left of whole multiples of
+`TAKEN` elements goes through the same loop, by copies that are filled up with zeros: nothing is outside of its range there.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit
@@ -56,7 +56,7 @@ def quick(bits, raw, out, shift, lo, hi, rounding, mode):
     Rounding adds nothing before it shifts, but for RND, where a number shifted by one less grows by 1: the shift of a
     number that fills its lane must then be 2 at least.
     """
-    fits = -(1 << (bits - 1)) <= lo and hi <= (1 << (bits - 1)) - 1
+    fits = -(1 << (bits - 1)) <= lo <= 0 <= hi <= (1 << (bits - 1)) - 1
     least = 2 if rounding == RND and 8 * raw.itemsize == bits and shift > 0 else 0
     known = rounding in (TRN, RND, RND_CONV) and mode in (SAT, SAT_SYM, WRAP)
     lie = raw.strides[0] == raw.itemsize and out.strides[0] == out.itemsize
@@ -118,16 +118,62 @@ class _Cast:
         return b.select(b.icmp_signed("<", value, self.hi), value, self.hi)
 
 
-def _for_every_mode(b: v.Builder, lane: ir.Type, numbers: list[v.Value], write: Any) -> v.Value:  # noqa: ANN401
+class _Array(NamedTuple):
+    """Contiguous elements: the address of the first, and what they are."""
+
+    start: v.Value
+    element: Any
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of an element."""
+        bits: int = self.element.bitwidth
+        return bits // 8
+
+    def at(self, b: v.Builder, place: v.Value) -> v.Value:
+        """Return where an element lies."""
+        return b.add(self.start, b.mul(place, v.constant(self.size)))
+
+
+def _for_every_mode(b: v.Builder, lane: ir.Type, numbers: list[v.Value], arrays: list[_Array], write: Any) -> v.Value:  # noqa: ANN401
     """Write a loop for each pair of modes, of which one runs, and return how many numbers were outside of the range.
 
-    `numbers` are shift, lo, hi, rounding, mode and the count of elements; ``write(cast, place)`` returns a vector of
-    numbers before and one after they were brought into range.
+    `numbers` are shift, lo, hi, rounding, mode and the count of elements; the last of the arrays is written.
+    ``write(cast, addresses)`` returns a vector of numbers before and one after they were brought into range.
     """
-    shift, lo, hi, rounding, mode, count = numbers
+    *modes, count = numbers
     outside = cgutils.alloca_once_value(b, v.constant(0))
     b.store(v.constant(0), outside)
     whole = b.and_(count, v.constant(-TAKEN))
+    rest = b.sub(count, whole)
+    is_rest = b.icmp_signed(">", rest, v.constant(0))
+    copies = [cgutils.alloca_once(b, ir.ArrayType(v.I8, TAKEN * array.size)) for array in arrays]
+    ends = [b.inttoptr(array.at(b, whole), v.I8.as_pointer()) for array in arrays]
+    for array, copy, end in zip(arrays, copies, ends, strict=True):
+        with b.if_then(is_rest):
+            b.store(v.zero(copy.type.pointee), copy)
+            cgutils.raw_memcpy(b, b.bitcast(copy, end.type), end, rest, array.size)
+    rounds = b.select(is_rest, v.constant(2), v.constant(1))
+    with cgutils.for_range_slice(b, v.constant(0), rounds, v.constant(1), v.I64) as (number, _):
+        first = b.icmp_signed("==", number, v.constant(0))
+        starts = [b.select(first, array.start, b.ptrtoint(copy, v.I64)) for array, copy in zip(arrays, copies, strict=True)]
+        here = [array._replace(start=start) for array, start in zip(arrays, starts, strict=True)]
+        _loops(b, lane, [*modes, b.select(first, whole, v.constant(TAKEN))], here, outside, write)
+    with b.if_then(is_rest):
+        cgutils.raw_memcpy(b, ends[-1], b.bitcast(copies[-1], ends[-1].type), rest, arrays[-1].size)
+    return b.load(outside)
+
+
+def _loops(
+    b: v.Builder,
+    lane: ir.Type,
+    numbers: list[v.Value],
+    arrays: list[_Array],
+    outside: v.Value,
+    write: Any,  # noqa: ANN401
+) -> None:
+    """Write the loops, over a multiple of `TAKEN` elements."""
+    shift, lo, hi, rounding, mode, count = numbers
     # without dropped bits all roundings are one
     rounding = b.select(b.icmp_signed("==", shift, v.constant(0)), v.constant(TRN), rounding)
     wraps = b.icmp_signed("==", mode, v.constant(WRAP))
@@ -136,58 +182,58 @@ def _for_every_mode(b: v.Builder, lane: ir.Type, numbers: list[v.Value], write: 
             chosen = wraps if other == WRAP else b.not_(wraps)
             with b.if_then(b.and_(chosen, b.icmp_signed("==", rounding, v.constant(one)))):
                 cast = _Cast(b, lane, (one, other), (shift, lo, hi))
-                with cgutils.for_range_slice(b, v.constant(0), whole, v.constant(TAKEN), v.I64) as (start, _):
+                with cgutils.for_range_slice(b, v.constant(0), count, v.constant(TAKEN), v.I64) as (start, _):
                     for first in range(0, TAKEN, cast.lanes):
-                        before, after = write(cast, b.add(start, v.constant(first)))
+                        place = b.add(start, v.constant(first))
+                        before, after = write(cast, [array.at(b, place) for array in arrays])
                         mask = b.bitcast(b.icmp_signed("!=", before, after), ir.IntType(cast.lanes))
                         found = v.call(b, f"llvm.ctpop.i{cast.lanes}", mask.type, [mask])
                         b.store(b.add(b.load(outside), b.zext(found, v.I64)), outside)
-    return b.load(outside)
 
 
-def _at(b: v.Builder, data: v.Value, place: v.Value, kind: Any) -> v.Value:  # noqa: ANN401
-    return b.add(b.ptrtoint(data, v.I64), b.mul(place, v.constant(kind.dtype.bitwidth // 8)))
+def _array(context: Any, b: v.Builder, kind: Any, value: v.Value) -> tuple[_Array, v.Value]:  # noqa: ANN401
+    """Return an array of a type, and how many elements it has."""
+    array = context.make_array(kind)(context, b, value)
+    return _Array(b.ptrtoint(array.data, v.I64), kind.dtype), array.nitems
 
 
 @intrinsic
 def cast_vectors(_context, raw, shift, lo, hi, rounding, mode, out):
-    """Cast the first ``raw.size // TAKEN * TAKEN`` numbers, contiguous arrays; return how many were outside of lo .. hi."""
+    """Cast numbers, contiguous arrays of one size; return how many were outside of lo .. hi."""
 
     def codegen(context, b, signature, arguments):
-        source, *numbers, target = arguments
-        source = context.make_array(raw)(context, b, source)
-        target = context.make_array(out)(context, b, target)
+        first, *numbers, last = arguments
+        source, count = _array(context, b, raw, first)
+        target, _ = _array(context, b, out, last)
 
-        def write(cast: _Cast, place: v.Value) -> tuple[v.Value, v.Value]:
-            value = cast.rounded(cast.load(_at(b, source.data, place, raw), raw.dtype))
+        def write(cast: _Cast, addresses: list[v.Value]) -> tuple[v.Value, v.Value]:
+            value = cast.rounded(cast.load(addresses[0], raw.dtype))
             inside = cast.brought(value)
-            cast.store(inside, _at(b, target.data, place, out), out.dtype)
+            cast.store(inside, addresses[1], out.dtype)
             return value, inside
 
-        lane = ir.IntType(_cast_bits(raw))
-        return _for_every_mode(b, lane, [*numbers, source.nitems], write)
+        return _for_every_mode(b, ir.IntType(_cast_bits(raw)), [*numbers, count], [source, target], write)
 
     return types.int64(raw, *[types.int64] * 5, out), codegen
 
 
 @intrinsic
 def update_vectors(_context, parameter, gradient, shift, lo, hi, rounding, mode):
-    """Do ``w = overflow(w - round(g / 2^shift))`` likewise, for the first ``parameter.size // TAKEN * TAKEN`` numbers."""
+    """Do ``w = overflow(w - round(g / 2^shift))`` likewise."""
 
     def codegen(context, b, signature, arguments):
-        target, source, *numbers = arguments
-        source = context.make_array(gradient)(context, b, source)
-        target = context.make_array(parameter)(context, b, target)
+        first, second, *numbers = arguments
+        target, count = _array(context, b, parameter, first)
+        source, _ = _array(context, b, gradient, second)
 
-        def write(cast: _Cast, place: v.Value) -> tuple[v.Value, v.Value]:
-            step = cast.rounded(cast.load(_at(b, source.data, place, gradient), gradient.dtype))
-            at = _at(b, target.data, place, parameter)
-            value = b.sub(cast.load(at, parameter.dtype), step)
+        def write(cast: _Cast, addresses: list[v.Value]) -> tuple[v.Value, v.Value]:
+            step = cast.rounded(cast.load(addresses[0], gradient.dtype))
+            value = b.sub(cast.load(addresses[1], parameter.dtype), step)
             inside = cast.brought(value)
-            cast.store(inside, at, parameter.dtype)
+            cast.store(inside, addresses[1], parameter.dtype)
             return value, inside
 
         lane = ir.IntType(_update_bits(parameter, gradient))
-        return _for_every_mode(b, lane, [*numbers, target.nitems], write)
+        return _for_every_mode(b, lane, [*numbers, count], [source, target], write)
 
     return types.int64(parameter, gradient, *[types.int64] * 5), codegen

@@ -51,6 +51,30 @@ def lengthen(matrix):
     return longer
 
 
+@njit(inline="always", cache=True)
+def multiply(portable, cover, turned, turns, of_a, of_b, of_out, a, b, out):
+    """Multiply matrices of integers along their rows: what all types share.
+
+    A function that is inlined and takes functions, not one that makes functions: Numba's cache would not know a closure
+    again in another process. `portable` takes arrays; `cover` and `turned` take addresses, `turned` where there are many
+    rows and it `turns` at all. The others are zeros of the types that the matrices must have.
+    """
+    to, left, right = address(out, of_out), address(a, of_a), address(b, of_b)
+    check(a, b, out)
+    if _PORTABLE:
+        portable(a, b, out)
+    elif turns and worthwhile(len(a)):
+        turned(left, a.strides[0], right, b.strides[0], to, out.strides[0], *out.shape, a.shape[1])
+    elif _LENGTHENS and a.shape[1] < _SHORTEST:
+        longer_a, longer_b = lengthen(a), lengthen(b)
+        left, right = address(longer_a, of_a), address(longer_b, of_b)
+        cover(left, longer_a.strides[0], right, longer_b.strides[0], to, out.strides[0], *out.shape, _SHORTEST)
+        keep(longer_a)
+        keep(longer_b)
+    else:
+        cover(left, a.strides[0], right, b.strides[0], to, out.strides[0], *out.shape, a.shape[1])
+
+
 @kernel
 def gemm_nt_float32(a, b, out):
     """Multiply matrices of float32 along their rows.
@@ -98,20 +122,7 @@ def gemm_nt_int16(a, b, out):
     Raises ValueError where shapes do not fit or a row is not contiguous. Cost: N J K multiply-accumulates; for a batch
     memory for 64 rows of A and 20 KB, see `fasim.kernels.micro.turned`.
     """
-    to, left, right = address(out, np.int32(0)), address(a, np.int16(0)), address(b, np.int16(0))
-    check(a, b, out)
-    if _PORTABLE:
-        _portable_integer(a, b, out)
-    elif worthwhile(len(a)):
-        _turned_int16(left, a.strides[0], right, b.strides[0], to, out.strides[0], *out.shape, a.shape[1])
-    elif _LENGTHENS and a.shape[1] < _SHORTEST:
-        longer_a, longer_b = lengthen(a), lengthen(b)
-        left, right = address(longer_a, np.int16(0)), address(longer_b, np.int16(0))
-        _cover_int16(left, longer_a.strides[0], right, longer_b.strides[0], to, out.strides[0], *out.shape, _SHORTEST)
-        keep(longer_a)
-        keep(longer_b)
-    else:
-        _cover_int16(left, a.strides[0], right, b.strides[0], to, out.strides[0], *out.shape, a.shape[1])
+    multiply(_portable_integer, _cover_int16, _turned_int16, True, np.int16(0), np.int16(0), np.int32(0), a, b, out)
 
 
 @kernel
@@ -132,20 +143,7 @@ def gemm_nt_int8(a, b, out):
     Raises ValueError where shapes do not fit or a row is not contiguous. Cost: N J K multiply-accumulates; for a batch
     memory for 64 rows of A and 20 KB, see `fasim.kernels.micro.turned`.
     """
-    to, left, right = address(out, np.int32(0)), address(a, np.int8(0)), address(b, np.int8(0))
-    check(a, b, out)
-    if _PORTABLE:
-        _portable_integer(a, b, out)
-    elif _VNNI and worthwhile(len(a)):
-        _turned_int8(left, a.strides[0], right, b.strides[0], to, out.strides[0], *out.shape, a.shape[1])
-    elif _LENGTHENS and a.shape[1] < _SHORTEST:
-        longer_a, longer_b = lengthen(a), lengthen(b)
-        left, right = address(longer_a, np.int8(0)), address(longer_b, np.int8(0))
-        _cover_int8(left, longer_a.strides[0], right, longer_b.strides[0], to, out.strides[0], *out.shape, _SHORTEST)
-        keep(longer_a)
-        keep(longer_b)
-    else:
-        _cover_int8(left, a.strides[0], right, b.strides[0], to, out.strides[0], *out.shape, a.shape[1])
+    multiply(_portable_integer, _cover_int8, _turned_int8, _VNNI, np.int8(0), np.int8(0), np.int32(0), a, b, out)
 
 
 @kernel
@@ -166,17 +164,4 @@ def gemm_nt_uint8(a, b, out):
     Raises ValueError where shapes do not fit or a row is not contiguous. Cost: N J K multiply-accumulates; for a batch
     memory for 64 rows of A and 20 KB, see `fasim.kernels.micro.turned`.
     """
-    to, left, right = address(out, np.int32(0)), address(a, np.uint8(0)), address(b, np.int8(0))
-    check(a, b, out)
-    if _PORTABLE:
-        _portable_integer(a, b, out)
-    elif _VNNI and worthwhile(len(a)):
-        _turned_uint8(left, a.strides[0], right, b.strides[0], to, out.strides[0], *out.shape, a.shape[1])
-    elif _LENGTHENS and a.shape[1] < _SHORTEST:
-        longer_a, longer_b = lengthen(a), lengthen(b)
-        left, right = address(longer_a, np.uint8(0)), address(longer_b, np.int8(0))
-        _cover_uint8(left, longer_a.strides[0], right, longer_b.strides[0], to, out.strides[0], *out.shape, _SHORTEST)
-        keep(longer_a)
-        keep(longer_b)
-    else:
-        _cover_uint8(left, a.strides[0], right, b.strides[0], to, out.strides[0], *out.shape, a.shape[1])
+    multiply(_portable_integer, _cover_uint8, _turned_uint8, _VNNI, np.uint8(0), np.int8(0), np.int32(0), a, b, out)

@@ -20,6 +20,7 @@ from numba.extending import intrinsic
 from fasim.kernels.compile import kernel
 from fasim.kernels.micro import vectors as v
 from fasim.kernels.micro.arrays import address, keep
+from fasim.kernels.micro.blocks import block_length
 from fasim.kernels.micro.broadcast import STORED, broadcast_tile
 from fasim.kernels.micro.dot import Kind, dot_tile
 from fasim.kernels.micro.kinds import FLOAT32, INT8, INT16, VNNI, WIDE
@@ -35,6 +36,9 @@ _ALIGNMENT = 64
 BAND = 48
 # So many terms of 64 samples stay in the second-level cache (768 KB). Longer rows come in blocks, for more units at once
 _TERMS, _LONG_BAND = 3072, 240
+# Words of integers that stay in the first-level cache beside the sums of a band: 3 to 5 % faster for 64 x 784 x 500, while
+# float32 gains nothing
+INTEGER_TERMS = 128
 _OFFSETS = 8
 _FLIP = 0x80808080
 
@@ -86,25 +90,26 @@ def _ask(_context, address):
 
 
 @njit(inline="always", cache=True)
-def form_sums(tile, one, each, turned, line, b, b_step, ends, sums, first, here, words, rest, out):
-    """Form the sums of a band of units, block by block of K.
+def form_sums(tile, one, each, most, turned, line, b, b_step, ends, sums, fresh, first, here, words, rest, out):
+    """Form the sums of a band of units, or add to them where not `fresh`, block by block of K, of up to `most` words.
 
     The last tile takes the last units that there are, some of them again, to lines of its own. Meanwhile the lines of `out`
-    (address, step, how many, 0 for none, bytes of a number) are asked for, and what the next tile takes of B: 0.65 -> 0.83
+    (address, step, how many, 0 for none, bytes of a number) are asked for, and what the next band takes of B: 0.65 -> 0.83
     of the peak of float32 for 64 x 1000 x 1000 where they are not in the second-level cache, 0.44 -> 0.7 for int8.
     """
     to, to_step, samples, size = out
     columns, few = line // _WORD, first + here < each
-    blocks = max((words + _TERMS - 1) // _TERMS, 1)
+    length = block_length(words, most, 1)
+    blocks = max((words + length - 1) // length, 1)
     for block in range(blocks + min(rest, 1)):
-        start, begun = block * _TERMS, np.int64(block == 0)
-        left, step, right, count = b + start * _WORD, b_step, turned + start * line, min(_TERMS, words - start)
+        start, begun = block * length, np.int64(fresh and block == 0)
+        left, step, right, count = b + start * _WORD, b_step, turned + start * line, min(length, words - start)
         if block == blocks:
             left, step, right, count = ends, _WORD, turned + words * line, 1
         for j in range(here if few else 0):
             at, given = left + (first + j) * step, (sums + j * line, line, begun, left, 0)
             one(at, step, _WORD, right, line, count, 1, columns, given)
-        soon, soon_step = each * step, each * step // max(count, 1)
+        soon, soon_step = BAND * step, each * step // max(count, 1)
         for j in range(0, 0 if few else here, each):
             if begun:
                 for n in range(j * samples // here, min(j + each, here) * samples // here):
@@ -134,7 +139,8 @@ def _cover(
     tile1, tile2, tile3, tile4 = tiles
     one1, one2, one3, one4 = ones
     words, rest = terms * size // _WORD, terms * size % _WORD
-    band = BAND if words <= _TERMS else _LONG_BAND
+    most = INTEGER_TERMS if size < _WORD else _TERMS
+    band = BAND if words <= most or size < _WORD else _LONG_BAND
     like = np.float32(0)
     length = (words + 1 + band + MOST) * SAMPLES
     memory = np.empty((1, length + columns + band + (_ALIGNMENT + _OFFSETS * _WORD) // _WORD), np.float32)
@@ -158,13 +164,13 @@ def _cover(
             here, to = min(band, columns - first), out + n * out_step + first * _WORD
             end = to, out_step, count, _WORD
             if vectors == 1:
-                form_sums(tile1, one1, each, turned, line, b, b_step, ends, sums, first, here, words, rest, end)
+                form_sums(tile1, one1, each, most, turned, line, b, b_step, ends, sums, True, first, here, words, rest, end)
             elif vectors == 2:
-                form_sums(tile2, one2, each, turned, line, b, b_step, ends, sums, first, here, words, rest, end)
+                form_sums(tile2, one2, each, most, turned, line, b, b_step, ends, sums, True, first, here, words, rest, end)
             elif vectors == 3:
-                form_sums(tile3, one3, each, turned, line, b, b_step, ends, sums, first, here, words, rest, end)
+                form_sums(tile3, one3, each, most, turned, line, b, b_step, ends, sums, True, first, here, words, rest, end)
             else:
-                form_sums(tile4, one4, each, turned, line, b, b_step, ends, sums, first, here, words, rest, end)
+                form_sums(tile4, one4, each, most, turned, line, b, b_step, ends, sums, True, first, here, words, rest, end)
             given = bias + first * _WORD if bias != 0 else 0
             if signed:
                 given = offsets

@@ -9,17 +9,12 @@ import numpy as np
 from numba import njit
 
 from fasim.kernels.compile import kernel
-from fasim.kernels.micro import portable, tiles, turned_wide
-from fasim.kernels.micro.arrays import address, keep
+from fasim.kernels.micro import portable, turned_wide
 from fasim.kernels.micro.blocks import BLOCK_BYTES, block_length
 from fasim.kernels.micro.dot_wide import wide_tile
-from fasim.kernels.micro.gemm import check, lengthen, worthwhile
+from fasim.kernels.micro.gemm import multiply
 from fasim.kernels.micro.kinds import INT16, WIDE
-from fasim.scalar.target import TARGET
 
-_PORTABLE = TARGET == "portable"
-_SHORTEST = tiles.SHORTEST
-_LENGTHENS = _SHORTEST > 0
 _SIZE = 2
 _STEP = 64
 # Sums in registers: 16 (split: 24) of 32, or 6 (split: 8) of 16
@@ -78,14 +73,6 @@ def cover_split(a, a_step, b, b_step, out, out_step, rows, columns, terms):
     )  # fmt: skip
 
 
-@njit(inline="always", cache=True)
-def _cover_wide(split, left, left_step, right, right_step, to, out, terms):
-    if split:
-        cover_split(left, left_step, right, right_step, to, out.strides[0], *out.shape, terms)
-    else:
-        cover_bounded(left, left_step, right, right_step, to, out.strides[0], *out.shape, terms)
-
-
 @kernel
 def gemm_nt_int16_wide(a, b, split, out):
     """Multiply matrices of int16 along their rows, exactly for any K.
@@ -97,25 +84,15 @@ def gemm_nt_int16_wide(a, b, split, out):
     a : int16[N, K]
     b : int16[J, K]
     split : bool
-        Whether a product may be larger than 2^23; if not, which the caller proves, all is done in half the time.
+        Whether a product may be larger than 2^23; if not, which the caller proves, few rows take half the time.
     out : int64[N, J]       written
 
     The same bits on every CPU. Raises ValueError where shapes do not fit or a row is not contiguous. Cost: N J K
-    multiply-accumulates, twice as many where split; for a batch memory for 128 rows of A and 100 KB.
+    multiply-accumulates, twice as many where split; for a batch memory for 192 rows of A and 100 KB, and twice as many only
+    where numbers are too large for int32 to hold some of their products, see `fasim.kernels.micro.turned_wide`.
     """
-    to, left, right = address(out, np.int64(0)), address(a, np.int16(0)), address(b, np.int16(0))
-    check(a, b, out)
-    if _PORTABLE:
-        _portable_wide(a, b, out)
-        return
-    if len(a) >= _BATCH and worthwhile(len(a)):
-        _turned(left, a.strides[0], right, b.strides[0], bool(split), to, out.strides[0], *out.shape, a.shape[1])
-        return
-    if _LENGTHENS and a.shape[1] < _SHORTEST:
-        longer_a, longer_b = lengthen(a), lengthen(b)
-        left, right = address(longer_a, np.int16(0)), address(longer_b, np.int16(0))
-        _cover_wide(split, left, longer_a.strides[0], right, longer_b.strides[0], to, out, np.int64(_SHORTEST))
-        keep(longer_a)
-        keep(longer_b)
+    many, word, long = len(a) >= _BATCH, np.int16(0), np.int64(0)
+    if split:
+        multiply(_portable_wide, cover_split, _turned, many, word, word, long, a, b, out)
     else:
-        _cover_wide(split, left, a.strides[0], right, b.strides[0], to, out, a.shape[1])
+        multiply(_portable_wide, cover_bounded, _turned, many, word, word, long, a, b, out)

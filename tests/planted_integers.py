@@ -1,0 +1,46 @@
+"""Faults to plant where sums of int16 are proven to fit into int32."""
+
+from __future__ import annotations
+
+from planted import Mutant
+
+WIDE, BOUNDS = "fasim/kernels/micro/turned_wide.py", "fasim/kernels/micro/bounds.py"
+TESTS = "tests/unit/test_micro_bounds.py"
+
+MUTANTS = (
+    Mutant(
+        "a sum of two products of -2^15 counts as one that int32 holds",
+        BOUNDS,
+        "WINDOW = 1 << 31",
+        "WINDOW = (1 << 31) + 1",
+        f"{TESTS}::test_full_scale[2]",
+    ),
+    Mutant(
+        "the largest number is not looked for at the end of all rows",
+        BOUNDS,
+        "for start in starts:\n",
+        "for start in starts[:1]:\n",
+        f"{TESTS}::test_the_largest_is_found_wherever_it_lies",
+    ),
+    Mutant(
+        "a last term is added to as many pieces as int32 holds without it",
+        WIDE,
+        "(largest * of_piece) - 1",
+        "(largest * of_piece)",
+        f"{TESTS}::test_a_last_term_behind_whole_pieces",
+    ),
+    Mutant(
+        "sums of a batch begin anew with each block of terms",
+        "fasim/kernels/micro/turned.py",
+        "np.int64(fresh and block == 0)",
+        "np.int64(block == 0)",
+        f"{TESTS}::test_full_scale[1024]",
+    ),
+    Mutant(
+        "a gradient is summed whole where int32 just does not hold it",
+        "fasim/kernels/factors.py",
+        "* largest < WINDOW",
+        "* largest <= WINDOW",
+        f"{TESTS}::test_full_scale[2]",
+    ),
+)
