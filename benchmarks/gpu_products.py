@@ -11,7 +11,7 @@ import numpy as np
 from fasim_cuda import cuda
 from gpu import described, kind_of, seconds_between
 
-from fasim.backends.cuda_products import LOOP, WAYS
+from fasim.backends.cuda_products import LOOP, OF_INTEGERS
 
 # multiplications and additions of int8 that the tensor cores of one multiprocessor do in a clock, without sparsity, by
 # compute capability: NVIDIA's whitepapers of GA100 (624 TOPS, 108 x 1.41 GHz), GA102 (284, 82 x 1.695), AD102 (661,
@@ -93,5 +93,5 @@ def line_of(cell: Product, rounds: int, turn_s: float) -> dict[str, Any]:
 def products(sizes: list[int]) -> list[Product]:
     """Return what is to be measured: of each size every way that the device has."""
     tensor_cores = fasim_cuda.has_tensor_cores()
-    ways = [way for way in WAYS if way != "mma" or tensor_cores]
+    ways = [way for way in OF_INTEGERS if way != "mma" or tensor_cores]
     return [Product(size, way, fasim_cuda.device_name()) for size in sizes for way in ways]

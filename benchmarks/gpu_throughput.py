@@ -2,7 +2,8 @@
 
 A line a cell is printed and appended to ``benchmarks/results/gpu.jsonl``, with the device's name, driver and command.
 PyTorch's steps are float32 and train one network, for it has no populations; what stands beside a cell in fixed point or
-beside a population is that. What would begin after ``--limit`` seconds is left out, and said to be.
+beside a population is that. Cells come in the order of `KINDS`, what matters most first; none begins once ``--minutes`` are
+over, and which are left out is said. Lines that are written stay.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,33 @@ from result_lines import append
 
 NETS, RULES = ("784-1000-1000-10",), ("bp", "dfa")
 SIZES = (4096,)
-LIMIT_S = 300
+MINUTES = 6.0
 COMMAND = "python benchmarks/throughput.py --backend cuda"
 HINT = "PyTorch with a GPU is absent: pip install torch, or lines are without it"
+
+
+# what is measured, most important first
+KINDS = (
+    "single networks beside PyTorch",
+    "products of int8 matrices",
+    "populations",
+    "single networks, steps as a graph",
+    "populations, steps as a graph",
+)
+
+
+def kind(cell: gpu.Cell | gpu_products.Product) -> int:
+    """Return the place of a cell's kind in `KINDS`."""
+    if isinstance(cell, gpu_products.Product):
+        return 1
+    return 2 * (cell.replicas > 1) if not cell.graphs else 3 + (cell.replicas > 1)
+
+
+def plan(wanted: Sequence[gpu.Cell | gpu_products.Product], minutes: float) -> str:
+    """Return how a run proceeds, in one line."""
+    counts = [(name, sum(kind(cell) == place for cell in wanted)) for place, name in enumerate(KINDS)]
+    parts = ", then ".join(f"{count} of {name}" for name, count in counts if count)
+    return f"{len(wanted)} cells, each proven right and then timed; none begins after {minutes:g} minutes: {parts}"
 
 
 @cache
@@ -39,13 +64,17 @@ def peers(net: str, rule: str, batch: int, rounds: int, turn_s: float) -> dict[s
     return {**found.measure(rounds, turn_s), "proof": {"against": "fasim", "largest_difference": difference}}
 
 
-def lines(options: argparse.Namespace, *, with_torch: bool) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield what has been measured, for people and as a line, until the time is up."""
-    started = time.monotonic()
-    wanted = [*gpu.cells(options), *gpu_products.products(list(options.products))]
+def lines(
+    options: argparse.Namespace, *, with_torch: bool, clock: Callable[[], float] = time.monotonic
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what has been measured, for people and as a line, until the time is up by a clock of seconds."""
+    started = clock()
+    wanted = sorted([*gpu.cells(options), *gpu_products.products(list(options.products))], key=kind)
+    print(plan(wanted, options.minutes), flush=True)
     for place, cell in enumerate(wanted):
-        if time.monotonic() - started > options.limit:
-            print(f"{options.limit} s are up: {len(wanted) - place} of {len(wanted)} cells are left out, from {cell} on")
+        if clock() - started >= 60 * options.minutes:
+            left = f"{len(wanted) - place} of {len(wanted)} cells are left out"
+            print(f"{options.minutes:g} minutes are over: {left}, from {cell} on")
             return
         if isinstance(cell, gpu_products.Product):
             line = gpu_products.line_of(cell, options.rounds, options.turn)
@@ -76,7 +105,7 @@ def main(given: Sequence[str]) -> int:
         parser.add_argument(f"--{name}", nargs="*", type=type(known[0]), default=known)
     parser.add_argument("--rounds", type=int, default=gpu.ROUNDS)
     parser.add_argument("--turn", type=float, default=gpu.TURN_S, help="seconds of a turn")
-    parser.add_argument("--limit", type=float, default=LIMIT_S, help="seconds after which no cell begins")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="after which no cell begins")
     parser.add_argument("--without-torch", action="store_true")
     parser.add_argument("--results", type=Path, default=gpu.RESULTS)
     options = parser.parse_args(given)

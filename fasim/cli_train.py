@@ -27,7 +27,8 @@ def train(**given: Any) -> None:  # noqa: ANN401
     from fasim.files import write_whole
     from fasim.prediction import predict
     from fasim.target import check_validation, share, split
-    from fasim.training import TrainingInterruptedError, score
+    from fasim.trainer import score
+    from fasim.training import TrainingInterruptedError
     from fasim.training import train as run_training
 
     data = read.data(given)

@@ -18,7 +18,7 @@ from fasim.fixedpoint import Datapath, load_datapath
 from fasim.intervals import paired_difference
 from fasim.network import Network
 from fasim.plan import Plan
-from fasim.population import Replica, train_population
+from fasim.population import Replica, groups, train_population
 from fasim.rng import check_seed
 from fasim.rules import Rule, training_step
 from fasim.rules import get as get_rule
@@ -26,13 +26,12 @@ from fasim.schedule import StepSettings
 from fasim.target import (
     Target,
     check_target,
-    hold_out,
     ratio_range,
     ratio_to_baseline,
     reached_figures,
     samples_to_target,
 )
-from fasim.training import Epoch, Run, train
+from fasim.training import Epoch, Run
 
 DEFAULT_RULES = ("bp", "fa", "dfa", "sdfa", "drtp")
 DEFAULT_DATAPATHS = ("float32", "s16", "s8")
@@ -302,57 +301,54 @@ def compare(
             check_rates(training_step(network, rule, settings, datapath), plan, rates[rule.name], epochs)
     result = Comparison(data.name, data.note, network, name, settings, epochs, plan, data.gain is not None, target=target)
     result.datapaths = {datapath.name: datapath.to_toml() for datapath in loaded if datapath is not None}
-    for datapath in loaded:
-        for rule in used_rules:
-            label = datapath_name(datapath)
-            row = Row(rule.name, label, [], energies[rule.name, label], target)
-            told = None if on_epoch is None else partial(_tell, on_epoch, rule.name, label)
-            runs = _runs(
-                network,
-                data,
-                [Replica(seed, rates[rule.name]) for seed in seeds],
-                target,
-                rule=rule,
-                datapath=datapath,
-                epochs=epochs,
-                settings=settings,
-                plan=plan,
-                backend=backend,
-                threads=threads,
-                on_epoch=told,
-            )
-            for run in runs:
-                row.runs.append(run)
-                if len(row.runs) == 1:
-                    result.rows.append(row)
-                result.complete = len(row.runs) == len(seeds) and len(result.rows) == len(rules) * len(loaded)
-                if on_run is not None:
-                    on_run(result, run)
+    rows = {
+        (rule.name, label): Row(rule.name, label, [], energies[rule.name, label], target)
+        for label in labels
+        for rule in used_rules
+    }
+    common: dict[str, Any] = {"settings": settings, "plan": plan, "backend": backend}
+    common_to_runs = common | {"epochs": epochs, "threads": threads, "target": target}
+    for rule, replicas in _populations(network, data, loaded, used_rules, seeds, rates, common):
+        told = None if on_epoch is None else partial(_tell, on_epoch, rule.name)
+        trained = train_population(network, data, replicas, rule=rule, **common_to_runs, on_epoch=told)
+        for one, run in zip(replicas, trained, strict=True):
+            rows[rule.name, _label(one)].runs.append(run)
+            result.rows = [row for row in rows.values() if row.runs]
+            result.complete = all(len(row.runs) == len(seeds) for row in rows.values())
+            if on_run is not None:
+                on_run(result, run)
     return result
 
 
-def _tell(on_epoch: Callable[[Cell, Epoch], None], rule: str, datapath: str, replica: Replica, epoch: Epoch) -> None:
-    on_epoch(Cell(rule, datapath, replica.seed), epoch)
-
-
-def _runs(
+def _populations(
     network: Network,
     data: Data,
-    replicas: Sequence[Replica],
-    target: Target | None,
-    *,
-    on_epoch: Callable[[Replica, Epoch], None] | None,
-    **given: Any,  # noqa: ANN401
-) -> Iterator[Run]:
-    """Yield the run of each seed: as many at a time as the backend can, but one by one where seeds divide the data."""
-    if target is None:
-        yield from train_population(network, data, replicas, on_epoch=on_epoch, **given)
-        return
-    for one in replicas:
-        used, validation = hold_out(data, target, one.seed)
-        tell = None if on_epoch is None else partial(on_epoch, one)
-        given |= {"seed": one.seed, "learning_rate": one.learning_rate, "validation": validation, "on_epoch": tell}
-        yield train(network, used, **given)
+    datapaths: Sequence[Datapath | None],
+    rules: Sequence[Rule],
+    seeds: Sequence[int],
+    rates: Mapping[str, float],
+    common: Mapping[str, Any],
+) -> Iterator[tuple[Rule, list[Replica]]]:
+    """Yield populations: the seeds of a rule on a datapath, and on those that can share its launches."""
+    divided = {rule.name: groups(network, data, datapaths, rule=rule, **common) for rule in rules}
+    for datapath in datapaths:
+        for rule in rules:
+            group = next((one for one in divided[rule.name] if one[0] is datapath), [])
+            replicas = [
+                Replica(seed, rates[rule.name], datapath="float32" if one is None else one)
+                for one in group
+                for seed in seeds
+            ]
+            if replicas:
+                yield rule, replicas
+
+
+def _label(one: Replica) -> str:
+    return one.datapath if isinstance(one.datapath, str) else one.datapath.name
+
+
+def _tell(on_epoch: Callable[[Cell, Epoch], None], rule: str, replica: Replica, epoch: Epoch) -> None:
+    on_epoch(Cell(rule, _label(replica), replica.seed), epoch)
 
 
 def datapath_name(datapath: Datapath | None) -> str:

@@ -11,7 +11,8 @@ from fasim.data import Data
 from fasim.errors import ConfigError
 from fasim.fixedpoint import load_datapath
 from fasim.rules import evaluation_pass
-from fasim.training import EVALUATION_BATCH, Run
+from fasim.runs import Run
+from fasim.trainer import EVALUATION_BATCH
 
 
 def predict(run: Run, data: Data, x: np.ndarray, *, datapath: str = "float32", backend: str = "cpu") -> np.ndarray:

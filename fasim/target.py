@@ -135,11 +135,22 @@ def hold_out(data: Data, target: Target, seed: int) -> tuple[Data, Validation]:
     ConfigError
         If one of the two parts would be empty.
     """
-    kept = _kept(data, target)
-    order = stream(seed, "validation").permutation(len(data.x_train))
-    rest, last = order[:kept], order[kept:]
+    rest, last = held_rows(data, target, seed)
     smaller = replace(data, x_train=data.x_train[rest], y_train=data.y_train[rest])
     return smaller, Validation(data.x_train[last], data.y_train[last], target)
+
+
+def held_rows(data: Data, target: Target, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the training samples that :func:`hold_out` leaves, and those that it holds out, by their numbers.
+
+    Raises
+    ------
+    ConfigError
+        If one of the two parts would be empty.
+    """
+    kept = _kept(data, target)
+    order = stream(seed, "validation").permutation(len(data.x_train))
+    return order[:kept], order[kept:]
 
 
 def split(data: Data, held: float, seed: int) -> tuple[Data, Validation | None]:

@@ -1,36 +1,26 @@
-"""Training: the one epoch loop. It knows no backend, no number format and no rule beyond their names."""
+"""Training: a run from its settings to its last epoch, with its checkpoints."""
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from fasim import backends, checkpoint, losses, stopping
-from fasim.backends.population import outputs_of_all, run_all
+from fasim import checkpoint, stopping
 from fasim.checks import check_fit, check_input, check_rates, default_learning_rate
-from fasim.data import Data, augment, load
+from fasim.data import Data, load
 from fasim.errors import ConfigError
-from fasim.execution import executed, steps_to_warm
 from fasim.fixedpoint import Datapath, load_datapath
 from fasim.fixedpoint.trace import SiteCount, Trace
 from fasim.network import Network
 from fasim.plan import Plan
-from fasim.rng import stream
-from fasim.rules import Rule, evaluation_pass, training_step
-from fasim.rules import get as get_rule
+from fasim.rules import Rule
 from fasim.runs import Epoch, Run, plain
-from fasim.schedule import Schedule, StepSettings
-from fasim.schedule import ops as kinds
-from fasim.state import State, initial_state, set_learning_rate
-from fasim.target import Point, Validation, divide, samples_to_target
-
-EVALUATION_BATCH = 256
+from fasim.schedule import StepSettings
+from fasim.target import Validation
+from fasim.trainer import Member, Trainer, train_epoch, warm_up
 
 
 class TrainingInterruptedError(KeyboardInterrupt):
@@ -126,13 +116,13 @@ def train(
         if folder is None:
             raise ConfigError("resume needs the folder of the run's checkpoint; give it as folder")
         _restore(run, folder, settings_of_run)
-    trainer.warm_up([run])
+    warm_up([Member(trainer, run)])
     try:
         for epoch in range(len(run.epochs), epochs):
             if stopping.parse(plan.stop).stops([1.0 - done.train_accuracy for done in run.epochs]):
                 run.stopped = True
                 break
-            trainer.epoch([run], epoch, epochs)
+            train_epoch([Member(trainer, run)], epoch, epochs)
             # before the checkpoint: killed between the two, a run repeats the epoch and measures it again
             if after_epoch is not None:
                 after_epoch(run)
@@ -148,140 +138,6 @@ def train(
     except KeyboardInterrupt as stop:
         raise TrainingInterruptedError(run) from stop
     return run
-
-
-class Trainer:
-    """The programs and the data of a run, or of several that differ in seed, learning rate and first state alone.
-
-    Parameters are those of `train`.
-    """
-
-    def __init__(
-        self,
-        network: Network,
-        data: Data,
-        rule: str | Rule,
-        datapath: Datapath | None,
-        settings: StepSettings,
-        plan: Plan,
-        backend: str,
-        threads: int,
-        trace: bool = False,
-        validation: Validation | None = None,
-    ) -> None:
-        self.network, self.data, self.datapath, self.plan, self.rule = network, data, datapath, plan, get_rule(rule)
-        self.size, self.settings, self.validation = settings.batch_size, settings, validation
-        self.between = 0 if validation is None else validation.target.steps_between(self.size)
-        self.last = len(data.x_train) % self.size if plan.last_batch == "keep" else 0
-        make = backends.get(backend)
-        make_training = backends.observing(backend) if trace else make
-
-        def program(batch_size: int, freeze: str) -> backends.Program:
-            frozen = ",".join(filter(None, (settings.freeze, freeze)))
-            sized = replace(settings, batch_size=batch_size, freeze=frozen)
-            fuse_by = "within_layer" if trace else executed(batch_size, datapath)
-            return make_training(training_step(network, self.rule, sized, datapath, fuse_by=fuse_by), threads=threads)
-
-        sizes = [self.size, self.last] if self.last else [self.size]
-        freezes = {stage.freeze for stage in plan.parsed_stages}
-        self.programs = {(size, freeze): program(size, freeze) for size in sizes for freeze in freezes}
-        self.schedule = training_step(network, self.rule, settings, datapath)
-        if not list(self.schedule.find(kinds.UPDATE)):
-            raise ConfigError(f"rule {self.rule.name}, freeze {settings.freeze!r}: nothing is left to train; freeze fewer")
-        evaluation = evaluation_pass(network, replace(settings, batch_size=EVALUATION_BATCH), datapath)
-        self.evaluator = make(evaluation, threads=threads)
-        self.steps_per_epoch = len(data.x_train) // self.size + bool(self.last)
-        self.samples_per_epoch = len(data.x_train) // self.size * self.size + self.last
-
-    def start(self, seed: int, learning_rate: float, schedule: Schedule | None = None) -> Run:
-        """Return a run before its first epoch; its state is drawn as `schedule` says, by default as the trainer's own."""
-        state = initial_state(self.network, schedule or self.schedule, seed)
-        run = Run(self.network, self.rule, schedule or self.schedule, self.settings, seed, learning_rate, state)
-        run.data_note, run.plan, run.samples_per_epoch = self.data.note, self.plan, self.samples_per_epoch
-        run.datapath_toml = None if self.datapath is None else self.datapath.to_toml()
-        return run
-
-    def warm_up(self, runs: Sequence[Run]) -> None:
-        """Compile what the first steps would, on copies of the states."""
-        samples = self._samples(self.data.x_train, self.data.y_train)
-        for (size, _), program in self.programs.items():
-            scratch = [{name: array.copy() for name, array in run.state.items()} for run in runs]
-            for state, run in zip(scratch, runs, strict=True):
-                set_learning_rate(state, self.schedule, run.learning_rate)
-            order = np.tile(np.arange(size), steps_to_warm(program.schedule))
-            run_all(program, scratch, samples, [order] * len(runs), 0)
-
-    def epoch(self, runs: Sequence[Run], epoch: int, epochs: int) -> None:
-        """Train runs for one epoch, evaluate them and append what it came to; each takes its share of the time."""
-        data, states = self.data, [run.state for run in runs]
-        rates = [self.plan.rates(run.learning_rate, epoch, epochs) for run in runs]
-        for state, given in zip(states, rates, strict=True):
-            set_learning_rate(state, self.schedule, *given)
-        x = data.x_train
-        if self.plan.augment:  # by the seed of a run, which has no others beside it then
-            x = augment(x, data.shape, self.plan.augment, runs[0].seed, epoch)
-        samples = self._samples(x, data.y_train)
-        orders = [stream(run.seed, "shuffle", epoch).permutation(len(x)) for run in runs]
-        counted, first, taken = [Trace() for _ in runs], epoch * self.steps_per_epoch, 0
-        parts = self.plan.parts(first, self.steps_per_epoch)
-        if self.between:
-            parts = divide(parts, first, self.between)
-        seconds = 0.0
-
-        def take(size: int, freeze: str, count: int, step: int) -> None:
-            chosen = [order[taken : taken + count] for order in orders]
-            traces = run_all(self.programs[size, freeze], states, samples, chosen, step)
-            for total, trace in zip(counted, traces, strict=True):
-                total.update(trace)
-
-        for stage in parts:
-            started = time.perf_counter()
-            with_last = bool(self.last) and stage.steps + first == (epoch + 1) * self.steps_per_epoch
-            whole = (stage.steps - with_last) * self.size
-            take(self.size, stage.freeze, whole, first)
-            taken += whole
-            if with_last:
-                take(self.last, stage.freeze, self.last, first + stage.steps - 1)
-                taken += self.last
-            first += stage.steps
-            seconds += time.perf_counter() - started
-            if self.validation is not None and first % self.between == 0:
-                for run, (accuracy, _) in zip(runs, self.evaluate(states, *self.validation[:2]), strict=True):
-                    run.points.append(Point(epoch * self.samples_per_epoch + taken, accuracy))
-        on_test = self.evaluate(states, data.x_test, data.y_test)
-        on_training = [(math.nan, math.nan)] * len(runs)
-        if self.plan.measures_training_set:
-            on_training = self.evaluate(states, data.x_train, data.y_train)
-        for run, trace, (rate, _), tested, trained in zip(runs, counted, rates, on_test, on_training, strict=True):
-            run.trace.update(trace)
-            run.last_tensors, total = trace.tensors, trace.total
-            share = seconds / len(runs)
-            run.epochs.append(Epoch(epoch + 1, *tested, share, total.saturations, total.wraps, rate, *trained))
-
-    def stops_at_target(self, run: Run) -> bool:
-        """Return whether the run ends with this epoch, since it has reached its target accuracy."""
-        if self.validation is None or not self.validation.target.stop:
-            return False
-        return samples_to_target(run.points, self.validation.target.accuracy) is not None
-
-    def evaluate(self, states: Sequence[State], x: np.ndarray, y: np.ndarray) -> list[tuple[float, float]]:
-        """Return accuracy and loss on a set, of each state."""
-        target = self.data.values(x) if self.settings.target == "input" else y
-        outputs = outputs_of_all(self.evaluator, states, self._samples(x, y))
-        return [score(output, target, self.settings.loss) for output in outputs]
-
-    def _samples(self, x: np.ndarray, y: np.ndarray) -> backends.Samples:
-        return backends.Samples(x, y, self.data.gain, self.data.offset)
-
-
-def score(output: np.ndarray, target: np.ndarray, loss: str) -> tuple[float, float]:
-    """Return accuracy and mean loss of outputs (N, K) for labels (N,), or for targets (N, K) the loss alone (and NaN).
-
-    An output that is not finite is a wrong answer and an infinite loss.
-    """
-    finite = np.isfinite(output).all(1)
-    accuracy = float(np.mean((output.argmax(1) == target) & finite)) if target.ndim == 1 else math.nan
-    return accuracy, losses.value(loss, output, target) if finite.all() else math.inf
 
 
 def _settings_of_run(run: Run, data: Data, datapath: Datapath | None, backend: str, epochs: int) -> dict[str, Any]:

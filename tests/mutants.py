@@ -22,6 +22,7 @@ import planted_config
 import planted_cuda
 import planted_cuda_bytes
 import planted_cuda_maps
+import planted_cuda_variants
 import planted_docs
 import planted_experiments
 import planted_fixed
@@ -44,6 +45,7 @@ LISTS = (
     planted_cuda,
     planted_cuda_bytes,
     planted_cuda_maps,
+    planted_cuda_variants,
     planted_docs,
     planted_experiments,
     planted_fixed,
@@ -62,7 +64,7 @@ PASSED, FAILED = 0, 1  # pytest's exit codes; any other means that no test has r
 def copy_to(folder: Path) -> None:
     """Copy what the tests need, without anything compiled."""
     ignored = shutil.ignore_patterns("__pycache__", "*.nbi", "*.nbc", ".hypothesis")
-    for name in ("fasim", "cuda", "tests"):
+    for name in ("fasim", "cuda", "benchmarks", "tests"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", folder)
 

@@ -85,9 +85,9 @@ MUTANTS = (
     ),
     Mutant(
         "a deferred update on the device draws with the number of the step it runs in",
-        "fasim/backends/cuda.py",
-        "step = self.before if deferred(op) else self.now",
-        "step = self.now",
+        "fasim/backends/cuda_run.py",
+        "step = bound.before if deferred(op) else bound.now",
+        "step = bound.now",
         f"{PROGRAMS}::test_fused_and_deferred_steps[deferred-s8_stoch]",
     ),
     Mutant(
@@ -106,9 +106,9 @@ MUTANTS = (
     ),
     Mutant(
         "replicas draw with the seeds of others",
-        "fasim/backends/cuda.py",
+        "fasim/backends/cuda_run.py",
         'self.seed = self.arrays["seed"].reshape()',
-        'self.seed = upload(_stacked(states[::-1], "seed")).reshape()',
+        'self.seed = self.upload(_stacked(states[::-1], "seed")).reshape()',
         f"{OF_ITS_OWN}[bp-s8_stoch]",
     ),
     Mutant(
@@ -127,9 +127,9 @@ MUTANTS = (
     ),
     Mutant(
         "an array that a step needs for itself is one for all replicas",
-        "fasim/backends/cuda.py",
-        "return upload(np.zeros((self.replicas, size), dtype))",
-        "return upload(np.zeros((1, size), dtype))",
+        "fasim/backends/cuda_run.py",
+        "return self.upload(np.zeros((self.replicas, size), dtype))",
+        "return self.upload(np.zeros((1, size), dtype))",
         f"{POPULATION}::test_state_of_an_optimizer[adam]",
     ),
     Mutant(
@@ -141,15 +141,15 @@ MUTANTS = (
     ),
     Mutant(
         "all replicas learn at the rate of the first",
-        "fasim/training.py",
-        "set_learning_rate(state, self.schedule, *given)",
-        "set_learning_rate(state, self.schedule, *rates[0])",
+        "fasim/trainer.py",
+        "set_learning_rate(state, one.trainer.schedule, *given)",
+        "set_learning_rate(state, one.trainer.schedule, *rates[0])",
         f"{TRAINED}::test_replicas_differ_in_seed_rate_and_feedback_and_equal_their_own_runs",
     ),
     Mutant(
         "all replicas have the feedback of the settings",
         "fasim/population.py",
-        "trainer.start(one.seed, rate, schedule)",
+        "its.start(one.seed, rate)",
         "trainer.start(one.seed, rate)",
         f"{TRAINED}::test_replicas_differ_in_seed_rate_and_feedback_and_equal_their_own_runs",
     ),
@@ -170,7 +170,7 @@ MUTANTS = (
     Mutant(
         "the orders of samples of a population take no memory",
         "fasim/population.py",
-        "return 8 * len(data.x_train) + 4 *",
+        "return 8 * max(trainer.samples, evaluated if target is not None else 0) + 4 *",
         "return 4 *",
         f"{TRAINED}::test_what_the_memory_does_not_hold_at_once_follows",
     ),

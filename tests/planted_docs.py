@@ -31,8 +31,8 @@ MUTANTS = (
     Mutant(
         "rates go by the file's path",
         "fasim/comparison.py",
-        "[Replica(seed, rates[rule.name]) for seed in seeds]",
-        "[Replica(seed, rates[rule_names[0]]) for seed in seeds]",
+        "Replica(seed, rates[rule.name], datapath",
+        "Replica(seed, rates[rules[0].name], datapath",
         f"{RULE_FILE}::test_compare_takes_a_file_beside_names",
     ),
 )

@@ -18,7 +18,9 @@ from fasim_cuda.casts import add_exponent, choose_exponent, divide_fixed, larges
 from fasim_cuda.clock import advance, keep_rows
 from fasim_cuda.conv import float_convolutions, integer_convolutions
 from fasim_cuda.conv_gradient import add_samples, add_samples_fixed, float_gradients, integer_gradients
+from fasim_cuda.cublas import cublas_products
 from fasim_cuda.dense import (
+    add_bias,
     bias_gradient,
     bias_gradient_fixed,
     gather_rows,
@@ -118,6 +120,7 @@ __all__ = [
     "Tile",
     "adam",
     "adam_rates",
+    "add_bias",
     "add_exponent",
     "add_samples",
     "add_samples_fixed",
@@ -138,6 +141,7 @@ __all__ = [
     "copy_deltas",
     "copy_fixed",
     "copy_windows",
+    "cublas_products",
     "cuda",
     "dense_accumulate",
     "device_name",

@@ -50,6 +50,7 @@ ELEMENTS: dict[str, tuple[tuple[Any, ...], ...]] = {
     "load_labels": ((I1, I1, I1, I1),),
     "project_target": ((I1, F2, F, F2),),
     "project_target_fixed": ((I1, B2, W2), (I1, H2, I2)),
+    "add_bias": ((F1, F2),),
     "bias_gradient": ((F2, F1),),
     "bias_gradient_fixed": ((B2, W1), (H2, I1)),
     "tanh": ((F1, F1),),
@@ -133,7 +134,17 @@ IN_FLOAT64 = {"adam_rates"} | catalog_maps.IN_FLOAT64
 
 
 def entries() -> Iterator[Entry]:
-    """Yield every kernel with each list of types."""
+    """Yield every kernel with each list of types, and in fixed point with numbers of which each replica has its own."""
+    for entry in _of_one_schedule():
+        yield entry
+        in_float = any(getattr(given, "dtype", given) in (float32, float64) for given in entry.types)
+        own = tuple(given if isinstance(given, Array) else Array(given, 1, "C") for given in entry.types)
+        if own != entry.types and not in_float:
+            yield entry._replace(name=f"each {entry.name}", types=own)
+
+
+def _of_one_schedule() -> Iterator[Entry]:
+    """Yield every kernel with each list of types, where all replicas have one schedule."""
     for name, lists in ELEMENTS.items():
         for seen in lists:
             yield _entry(name, getattr(kernels, name), seen)

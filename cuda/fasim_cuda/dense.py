@@ -94,6 +94,16 @@ def project_target_fixed(label, matrix, out):
 
 
 @jit
+def add_bias(bias, out):
+    """Add biases to products that came without them: ``out[n, j] = out[n, j] + bias[j]``; float32[J], float32[N, J]."""
+    columns = out.shape[1]
+    for p in range(cuda.grid(1), out.size, cuda.gridsize(1)):
+        n = p // columns
+        j = p - n * columns
+        out[n, j] = float32(out[n, j] + bias[j])
+
+
+@jit
 def bias_gradient(delta, out):
     """Gradient of the biases: ``out[j] = sum_n delta[n, j]``, n ascending; float32[N, J] -> float32[J]."""
     for j in range(cuda.grid(1), out.size, cuda.gridsize(1)):

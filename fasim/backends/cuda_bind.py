@@ -6,7 +6,7 @@ import math
 import zlib
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 import numpy as np
 
@@ -39,17 +39,33 @@ class DeviceArray:
         [R, ...], or [1, ...] where replicas share it.
     """
 
-    def __init__(self, array: RawArray) -> None:
+    def __init__(self, array: RawArray, whole: DeviceArray | None = None) -> None:
         self.array, self.replicas, self.shape = array, array.shape[0], tuple(array.shape[1:])
         self.size, self.dtype = math.prod(self.shape), array.dtype
+        self.whole = whole or self
+        """What this is a view of."""
 
     def reshape(self, *shape: int) -> DeviceArray:
         """Return another view."""
-        return DeviceArray(self.array.reshape(self.replicas, *shape))
+        return DeviceArray(self.array.reshape(self.replicas, *shape), self.whole)
 
     def copy_to_host(self) -> np.ndarray:
         """Return a copy of all replicas, once all launches before are done."""
         return self.array.copy_to_host()
+
+
+class Constant(DeviceArray):
+    """Numbers of an op that no step changes, still on the host: on the device there is one array for what replicas share.
+
+    Parameters
+    ----------
+    host : ndarray
+        [1, ...], or [R, ...] with those of each replica.
+    """
+
+    def __init__(self, host: np.ndarray) -> None:
+        super().__init__(cast(RawArray, host))
+        self.host = host
 
 
 class Kernel(Protocol):
@@ -142,6 +158,19 @@ class Inputs(NamedTuple):
     """int64[1], where in that order the batch begins."""
 
 
+class Binding(Protocol):
+    """Launches of the kernels of one kind of numbers."""
+
+    def missing(self, op: Op) -> str:
+        """Return what of an op there is no kernel for; nothing if all is there."""
+
+    def load(self, kernels: ModuleType, data: Inputs, act: DeviceArray) -> list[Launch]:
+        """Return the launches that gather a batch."""
+
+    def op(self, op: Op, operands: Operands) -> list[Launch]:
+        """Return the launches of an op."""
+
+
 class Bound(Protocol):
     """What an op needs of a run."""
 
@@ -155,8 +184,9 @@ class Bound(Protocol):
     def tile(self) -> Tile:
         """How products of matrices are divided."""
 
-    def number(self, value: int) -> DeviceArray:
-        """Return an array (1,) that holds a number, the same for all replicas."""
+    @property
+    def replicas(self) -> int:
+        """How many there are."""
 
     def zeros(self, size: int, dtype: type | np.dtype) -> DeviceArray:
         """Return an array that no tensor has, of each replica its own."""
@@ -189,10 +219,14 @@ class Operands:
         counter: DeviceArray | None,
     ) -> None:
         self.kernels, self.schedule, self.op, self.step, self.counter = kernels, schedule, op, step, counter
-        self.arrays, self.seed, self.tile, self.number = bound.arrays, bound.seed, bound.tile, bound.number
+        self.arrays, self.seed, self.tile, self.replicas = bound.arrays, bound.seed, bound.tile, bound.replicas
         self.zeros, self.ways = bound.zeros, bound.ways
         self.read = [self.arrays[value.tensor] for value in op.reads]
         self.out = self.arrays[op.writes[0].tensor]
+
+    def number(self, value: int) -> DeviceArray:
+        """Return an array (1,) that holds a number."""
+        return Constant(np.full((1, 1), value, np.int64))
 
     def by_element(self, kernel: Kernel, *others: object) -> list[Launch]:
         """Launch a kernel on what is read, on other arguments and on what is written, all of them flat."""

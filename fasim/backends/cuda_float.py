@@ -10,7 +10,8 @@ import numpy as np
 
 from fasim import optimizers
 from fasim.backends import cuda_maps, cuda_norm
-from fasim.backends.cuda_bind import DeviceArray, Inputs, Launch, Operands, flat
+from fasim.backends.cuda_bind import DeviceArray, Inputs, Kernel, Launch, Operands, flat
+from fasim.backends.cuda_products import CUBLAS, by_cublas
 from fasim.schedule import Op
 from fasim.schedule import ops as kinds
 
@@ -38,12 +39,32 @@ class FloatBinding:
         return _KINDS[op.kind](op, operands)
 
 
-def _product(name: str, *attributes: str) -> Bind:
-    def bind(op: Op, o: Operands) -> list[Launch]:
-        products = o.kernels.float_products(o.tile)
-        return o.product(getattr(products, name), *(np.float32(op.attrs[attribute]) for attribute in attributes))
+def _dense(op: Op, o: Operands) -> list[Launch]:  # noqa: ARG001
+    if (made := by_cublas(o.kernels)) is None:
+        return o.product(o.kernels.float_products(o.tile).dense_forward)
+    act, weight, bias = o.read
+    add = Launch(o.kernels.add_bias, (bias, o.out), o.out.size)
+    return [_by_cublas(o, made.forward, act, weight, np.float32(1), o.out), add]
 
-    return bind
+
+def _project(op: Op, o: Operands) -> list[Launch]:  # noqa: ARG001
+    if made := by_cublas(o.kernels):
+        return [_by_cublas(o, made.project, o.read[0], o.read[1], o.scale, o.out)]
+    return o.product(o.kernels.float_products(o.tile).project_error, o.scale)
+
+
+def _gradient(op: Op, o: Operands) -> list[Launch]:  # noqa: ARG001
+    if made := by_cublas(o.kernels):
+        return [_by_cublas(o, made.gradient, o.read[0], o.read[1], np.float32(1), o.out)]
+    return o.product(o.kernels.float_products(o.tile).weight_gradient)
+
+
+def _by_cublas(
+    o: Operands, product: Kernel, left: DeviceArray, right: DeviceArray, scale: np.float32, out: DeviceArray
+) -> Launch:
+    """Return the launch of a product of cuBLAS, which divides its work itself."""
+    o.ways.add(CUBLAS)
+    return Launch(product, (left, right, scale, out), (out.shape[0], out.shape[1]))
 
 
 def _by_element(name: str, *attributes: str) -> Bind:
@@ -111,6 +132,8 @@ def _dropout(op: Op, o: Operands) -> list[Launch]:
 def _project_up(op: Op, o: Operands) -> list[Launch]:  # noqa: ARG001
     signal, matrix = o.read
     arguments = signal, matrix.reshape(matrix.shape[0], signal.shape[1]), o.scale, o.out
+    if made := by_cublas(o.kernels):
+        return [_by_cublas(o, made.forward, *arguments)]
     return [Launch(o.kernels.float_products(o.tile).project_up, arguments, (o.out.shape[0], o.out.shape[1]))]
 
 
@@ -136,7 +159,7 @@ def _rescale(op: Op, o: Operands) -> list[Launch]:
 
 
 _KINDS: dict[str, Bind] = {
-    kinds.DENSE: _product("dense_forward"),
+    kinds.DENSE: _dense,
     kinds.ACTIVATE: _activate,
     kinds.DROPOUT: _dropout,
     kinds.SCALE: _scaled,
@@ -145,7 +168,7 @@ _KINDS: dict[str, Bind] = {
     kinds.RESIDUAL: _by_element("residual"),
     kinds.SIGN: _by_element("sign"),
     kinds.SLOPE: _slope,
-    kinds.PROJECT: _product("project_error", "scale"),
+    kinds.PROJECT: _project,
     kinds.PROJECT_UP: _project_up,
     kinds.PROJECT_ELL: _by_row("project_ell", "scale"),
     kinds.PROJECT_CSR: _by_row("project_csr", "scale"),
@@ -155,7 +178,7 @@ _KINDS: dict[str, Bind] = {
     kinds.MEAN: _mean,
     kinds.MASK: _scaled,
     kinds.DELTA: _scaled,
-    kinds.GRAD: _product("weight_gradient"),
+    kinds.GRAD: _gradient,
     kinds.GRAD_BIAS: _grad_bias,
     kinds.CLIP: _by_element("clip", "limit"),
     kinds.SQUARED_NORM: _squared_norm,

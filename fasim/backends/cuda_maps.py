@@ -14,7 +14,7 @@ from fasim.backends.cuda_bind import DeviceArray, Launch, Operands, flat
 from fasim.backends.cuda_registers import register
 from fasim.schedule import Op, Value
 
-# gradients of single samples that wait to be added up
+# gradients of single samples that wait to be added up, of all replicas together
 WAITING_BYTES = 64 * 1024 * 1024
 
 
@@ -103,7 +103,7 @@ def grad_conv(op: Op, o: Operands) -> list[Launch]:
         kernel, add = kernels.conv_weight_gradient_fixed, o.kernels.add_samples_fixed
     else:
         kernel, add = o.kernels.float_gradients(o.tile).conv_weight_gradient, o.kernels.add_samples
-    most = max(WAITING_BYTES // (o.out.size * o.out.dtype.itemsize), 1)
+    most = max(WAITING_BYTES // (o.replicas * o.out.size * o.out.dtype.itemsize), 1)
     waiting: dict[int, DeviceArray] = {}
     tile = o.tile.side
     launches = []

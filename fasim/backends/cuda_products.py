@@ -1,4 +1,8 @@
-"""Which kernels multiply integer matrices on the device: a loop of any width, or those of bytes that have instructions."""
+"""Which kernels multiply matrices on the device.
+
+Integers go through a loop of any width, or bytes through instructions for them; float32 through tiles that add in a stated
+order, or through cuBLAS.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,9 @@ from fasim.backends.cuda_bind import DeviceArray, Tile
 from fasim.errors import ConfigError
 
 VARIABLE = "FASIM_CUDA_PRODUCTS"
-LOOP, DP4A, MMA = "loop", "dp4a", "mma"
-WAYS = (LOOP, DP4A, MMA)
+LOOP, DP4A, MMA, CUBLAS = "loop", "dp4a", "mma", "cublas"
+OF_INTEGERS = (LOOP, DP4A, MMA)
+WAYS = (*OF_INTEGERS, CUBLAS)
 BYTES = ("int8", "uint8")
 # below this in any direction most of a tensor core's fragments would be zeros
 LEAST_FOR_MMA = 32
@@ -68,4 +73,18 @@ def products(
         made = kernels.integer_products("int32" if out.dtype.itemsize <= 4 else "int64", tile)
     else:
         made = kernels.byte_products(way, str(left.dtype), str(right.dtype), tile)
+    return made
+
+
+def by_cublas(kernels: ModuleType) -> SimpleNamespace | None:
+    """Return cuBLAS's products of float32 matrices where they are asked for, else None.
+
+    Raises
+    ------
+    ConfigError
+        If they are asked for and not there.
+    """
+    if asked() != CUBLAS:
+        return None
+    made: SimpleNamespace = kernels.cublas_products()
     return made

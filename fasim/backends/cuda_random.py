@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from fasim.backends.cuda_bind import DeviceArray, Launch, Operands
+from fasim.backends.cuda_bind import Constant, DeviceArray, Launch, Operands
 from fasim.fixedpoint.options import RandomSource
 from fasim.scalar.lfsr import lfsr_start, tap_mask
 
@@ -25,9 +25,8 @@ def words(o: Operands, random: RandomSource) -> tuple[DeviceArray, list[Launch]]
     powers = np.array(draws(random.width, tap_mask(random.taps), random.shifts), np.uint64)
     drawn = o.zeros(o.out.size, np.uint32)
     starts = [lfsr_start(random.width, random.seed, int(one), site) for one in seed.copy_to_host()]
-    of_replicas = DeviceArray(o.kernels.cuda.to_device(np.array(starts, np.int64)))
-    matrices = DeviceArray(o.kernels.cuda.to_device(powers[None]))
-    return drawn, [Launch(o.kernels.lfsr_words, (matrices, of_replicas, drawn.size, step, drawn), drawn.size)]
+    arguments = Constant(powers[None]), Constant(np.array(starts, np.int64)), drawn.size, step, drawn
+    return drawn, [Launch(o.kernels.lfsr_words, arguments, drawn.size)]
 
 
 @cache

@@ -13,7 +13,8 @@ from fasim.execution import is_worth_threads
 from fasim.prediction import predict
 from fasim.sweep.point import data_of_point, datapath_of, network_of, plan_of, step_of
 from fasim.target import split
-from fasim.training import Epoch, score, train
+from fasim.trainer import score
+from fasim.training import Epoch, train
 
 Figures = dict[str, Any]
 # of the estimate: what tables and pictures show

@@ -85,9 +85,42 @@ def test_without_pytorch_on_a_gpu_lines_lack_it_and_one_says_so(tmp_path, monkey
 
 def test_what_would_begin_too_late_is_left_out_and_named(tmp_path, capsys):
     path = tmp_path / "lines.jsonl"
-    assert gpu_throughput.main([*TINY, "--without-torch", "--limit", "-1", "--results", str(path)]) == 0
+    assert gpu_throughput.main([*TINY, "--without-torch", "--minutes", "0", "--results", str(path)]) == 0
     assert not path.exists()
-    assert "cells are left out, from Cell(net='4-3-2'" in capsys.readouterr().out
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("0 minutes are over: ")
+    assert "cells are left out, from Cell(net='4-3-2'" in last
+
+
+def test_what_matters_most_comes_first_and_nothing_begins_when_the_time_is_over(tmp_path, monkeypatch, capsys):
+    """By a clock that a cell moves on by 100 s: six minutes are four cells, whose lines stay."""
+    now, path, began = [1000.0], tmp_path / "lines.jsonl", []
+
+    def measured(cell, *_):
+        began.append(cell)
+        now[0] += 100.0
+        return {"cell": {}, "kind": "gpu", "samples_per_s": 1, "giga_operations_per_s": 1, "share_of_peak": None}
+
+    lines = gpu_throughput.lines
+    monkeypatch.setattr(gpu_throughput, "lines", lambda *given, **named: lines(*given, **named, clock=lambda: now[0]))
+    monkeypatch.setattr(gpu, "line_of", measured)
+    monkeypatch.setattr(gpu_products, "line_of", measured)
+    every = ["--nets", "4-3-2", "--rules", "dfa", "--batches", "2", "--formats", "float32", "s8", "--products", "9"]
+    assert gpu_throughput.main([*every, "--without-torch", "--results", str(path)]) == 0
+    assert [gpu_throughput.kind(cell) for cell in began] == [0, 0, 1, 1]
+    assert len(path.read_text().splitlines()) == 4
+    first, *_, last = capsys.readouterr().out.splitlines()
+    products = 3 if fasim_cuda.has_tensor_cores() else 2
+    assert first.startswith(
+        f"{8 + products} cells, each proven right and then timed; none begins after 6 minutes: 2 of single"
+    )
+    assert last.startswith(f"6 minutes are over: {4 + products} of {8 + products} cells are left out, from ")
+    now[0] = 0.0
+    assert gpu_throughput.main([*every, "--without-torch", "--minutes", "99", "--results", str(path)]) == 0
+    kinds = [gpu_throughput.kind(cell) for cell in began[4:]]
+    assert kinds == sorted(kinds)
+    assert set(kinds) == set(range(len(gpu_throughput.KINDS)))
+    assert "cells are left out" not in capsys.readouterr().out
 
 
 def test_products_are_proven_and_named_by_their_way(tmp_path, capsys):

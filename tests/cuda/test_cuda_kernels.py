@@ -86,6 +86,7 @@ CASES: dict[str, tuple[tuple[Any, ...], dict[int, Any]]] = {
     "load_labels": ((LABELS, ORDER, PLACE, new(np.int64, N)), {3: LABEL}),
     "project_target": ((LABEL, MATRIX, F32(0.3), new(F32, N, J)), {3: 0.3 * MATRIX[LABEL]}),
     "project_target_fixed": ((LABEL, QM, new(np.int32, N, J)), {2: QM[LABEL]}),
+    "add_bias": ((Y[:J], G), {1: G + Y[:J]}),
     "bias_gradient": ((G, new(F32, J)), {1: G.sum(0)}),
     "bias_gradient_fixed": ((QD, new(np.int32, J)), {1: QD.sum(0)}),
     "tanh": ((Z, new(F32, 11)), {1: np.tanh(Z)}),

@@ -118,8 +118,8 @@ def test_fixed_point_and_its_counts_are_those_of_the_cpu(rule: str) -> None:
     schedule, rates = schedule_of(rule, "s8_stoch"), (8.0, 0.125, 32.0)
     together, single = states_of(schedule, rates), states_of(schedule, rates)
     with quick_switches():
-        traces = run_all(CudaProgram(schedule), together, samples(), orders(), FIRST)
-    counted = run_all(CpuProgram(schedule), single, samples(), orders(), FIRST)
+        traces = run_all([CudaProgram(schedule)] * 3, together, samples(), orders(), FIRST)
+    counted = run_all([CpuProgram(schedule)] * 3, single, samples(), orders(), FIRST)
     same(together, single)
     assert [trace.sites for trace in traces] == [trace.sites for trace in counted]
     assert len({trace.total.saturations for trace in counted}) == len(SEEDS)
@@ -134,7 +134,7 @@ def test_outputs_of_every_replica(datapath: str) -> None:
     states = [initial_state(Network.parse(NET), schedule, seed) for seed in SEEDS]
     data = Samples(data.codes[:7], data.labels[:7])
     with quick_switches():
-        found = outputs_of_all(program, states, data)
+        found = outputs_of_all([program] * 3, states, data)
         gathered = program.buffers[schedule.given("act")].replicas
         expected = [program.outputs(state, data) for state in states]
     np.testing.assert_array_equal(found, expected)

@@ -17,13 +17,16 @@ from fasim.backends.cuda import CudaProgram
 from fasim.cli import command
 from fasim.data import Data, load
 from fasim.errors import ConfigError
+from fasim.fixedpoint import Datapath
 from fasim.network import Network
 from fasim.plan import Plan
 from fasim.population import Replica, train_population
 from fasim.runs import Run, plain
 from fasim.schedule import StepSettings
-from fasim.training import Trainer
+from fasim.target import Target, hold_out
+from fasim.trainer import Trainer
 from tests.cuda_runs import quick_switches
+from tests.fixed_bridge import Case
 
 NET, SIZE = "4-3-2", StepSettings(4)
 REPLICAS = [Replica(0, 0.125), Replica(1, 0.5, "b3"), Replica(2**33, 0.0625), Replica(0, 0.25)]
@@ -46,7 +49,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
 @pytest.fixture(autouse=True)
 def small_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the simulator reckon few rows that fill up a batch."""
-    monkeypatch.setattr("fasim.training.EVALUATION_BATCH", 3)
+    monkeypatch.setattr("fasim.trainer.EVALUATION_BATCH", 3)
 
 
 @pytest.fixture
@@ -100,7 +103,7 @@ def test_replicas_differ_in_seed_rate_and_feedback_and_equal_their_own_runs(
     plan = Plan(last_batch="keep", rate_schedule="step:0.5:1")
     given = {"rule": "dfa", "datapath": datapath, "epochs": 2, "plan": plan}
     together, one_by_one = (trained(data, backend, **given) for backend in ("cuda", "cpu"))
-    assert launched == [1, 1, 4, 4, 4, 4]
+    assert launched == [2, 2, 4, 4, 4, 4]
     for one, found, on_cpu in zip(REPLICAS, together, one_by_one, strict=True):
         settings = StepSettings(4, feedback=one.feedback or "uniform")
         rate = one.learning_rate
@@ -129,7 +132,7 @@ def test_what_the_memory_does_not_hold_at_once_follows(
     (program,), evaluator = trainer.programs.values(), trainer.evaluator
     order, outputs = 10 * 8, 6 * 2 * 4
     of_three = 3 * (program.replica_bytes + evaluator.replica_bytes + order + outputs)
-    for missing, expected in ((0, [1, 3, 1]), (8, [1, 2, 2])):
+    for missing, expected in ((0, [2, 3, 1]), (8, [2, 2, 2])):
         free = math.ceil(of_three / 0.8) - missing
         monkeypatch.setattr("fasim_cuda.free_bytes", lambda free=free: free)
         launched.clear()
@@ -184,13 +187,115 @@ def test_samples_that_depend_on_the_seed_are_trained_one_by_one(data: Data, laun
         same(run, fasim.train(NET, images, seed=run.seed, **given))
 
 
+@pytest.fixture
+def coarse(tmp_path: Path) -> Datapath:
+    """Return the datapath s8 with other binary points, roundings and overflows in the same storage types."""
+    tables = {
+        "act": {"format": "s8.6"},
+        "delta": {"format": "s8.5", "rounding": "RND_CONV", "overflow": "WRAP"},
+        "weight": {"format": "s8.6", "rounding": "TRN"},
+        "master": {"format": "s16.14"},
+        "name": "coarse",
+    }
+    return Case(NET, "dfa", SIZE, tables=tables).datapath(tmp_path)
+
+
+def test_datapaths_of_one_width_and_feedback_of_other_scales_train_together(
+    data: Data, launched: list[int], coarse: Datapath
+) -> None:
+    replicas = [
+        Replica(0, 0.125),
+        Replica(0, 0.125, datapath=coarse),
+        Replica(1, 0.5, "uniform+scale:4", coarse),
+        Replica(1, 0.5, "gaussian+scale:0.5", "s8"),
+    ]
+    given: dict[str, Any] = {"rule": "dfa", "epochs": 2, "plan": Plan(last_batch="keep")}
+    with quick_switches():
+        found = list(train_population(NET, data, replicas, **given, datapath="s8_stoch", settings=SIZE, backend="cuda"))
+    assert launched == [4, 4, 4, 4, 4, 4]
+    for one, run in zip(replicas, found, strict=True):
+        settings = StepSettings(4, feedback=one.feedback or "uniform")
+        own = {"settings": settings, "seed": one.seed, "learning_rate": one.learning_rate}
+        expected = fasim.train(NET, data, **given, **own, datapath=one.datapath or "s8_stoch")
+        assert (run.settings, run.datapath_toml) == (expected.settings, expected.datapath_toml)
+        assert figures(run) == figures(expected)
+        same(run, expected)
+
+
+def test_a_comparison_trains_datapaths_of_one_width_together_and_others_apart(
+    data: Data, launched: list[int], coarse: Datapath
+) -> None:
+    """Rows stand in the order of the datapaths and rules that were asked for, whatever trains first."""
+    given: dict[str, Any] = {"rules": ["bp", "dfa"], "epochs": 1, "seeds": [0, 5], "settings": SIZE}
+    given |= {"datapaths": ["s8", "float32", coarse]}
+    seen: list[tuple[str, str, bool]] = []
+    with quick_switches():
+        found = fasim.compare(
+            data,
+            NET,
+            **given,
+            backend="cuda",
+            on_run=lambda so_far, run: seen.append((run.schedule.rule, run.schedule.datapath, so_far.complete)),
+        )
+    expected = fasim.compare(data, NET, **given)
+    assert launched == [2, 4, 2, 4, 1, 2, 1, 2]
+    assert [(row.rule, row.datapath) for row in found.rows] == [(row.rule, row.datapath) for row in expected.rows]
+    together = [("bp", name) for name in ("s8", "s8", "coarse", "coarse")]
+    assert [(rule, name) for rule, name, _ in seen[:4]] == together
+    assert [complete for *_, complete in seen] == [False] * 11 + [True]
+    for row, other in zip(found.rows, expected.rows, strict=True):
+        for one, single in zip(row.runs, other.runs, strict=True):
+            same(one, single, bits=row.datapath != "float32")
+
+
+def test_every_replica_has_a_validation_split_of_its_own(data: Data, launched: list[int]) -> None:
+    """Its evaluations within the epochs are those of its own run, and with them the epoch in which it ends."""
+    target = Target(0.6, validation=0.3, evaluate_every=4, stop=True)
+    plan = Plan(last_batch="keep", stop="train_error:0.01")
+    given: dict[str, Any] = {"rule": "bp", "datapath": "s8", "epochs": 2, "plan": plan, "settings": SIZE}
+    replicas = [Replica(seed, 8.0) for seed in (1, 2, 4)]
+    with quick_switches():
+        found = list(train_population(NET, data, replicas, **given, backend="cuda", target=target))
+    for one, run in zip(replicas, found, strict=True):
+        smaller, validation = hold_out(data, target, one.seed)
+        own = {"seed": one.seed, "learning_rate": one.learning_rate, "validation": validation}
+        expected = fasim.train(NET, smaller, **given, **own)
+        same(run, expected)
+        assert figures(run) == figures(expected)
+        assert run.points == expected.points
+    assert [len(run.epochs) for run in found] == [2, 1, 2]
+    assert found[0].points != found[2].points
+    assert set(launched) == {1, 3, 2}
+
+
+def test_splits_of_augmented_samples_are_those_of_their_own_runs(data: Data, launched: list[int]) -> None:
+    images, plan, target = replace(data, shape=(2, 2, 1)), Plan(augment="flip"), Target(0.5, 0.3, 4)
+    given: dict[str, Any] = {"rule": "bp", "datapath": "s8", "epochs": 2, "plan": plan, "settings": SIZE}
+    with quick_switches():
+        found = list(train_population(NET, images, [Replica(3), Replica(4)], **given, backend="cuda", target=target))
+    assert set(launched) == {1}
+    for run in found:
+        smaller, validation = hold_out(images, target, run.seed)
+        expected = fasim.train(NET, smaller, **given, seed=run.seed, validation=validation)
+        same(run, expected)
+        assert run.points == expected.points
+
+
 @pytest.mark.parametrize(
     ("replicas", "text"),
     [
         ([], "a population of no replicas: give at least one"),
         ([Replica(0, -1.0)], "learning rate -1"),
         ([Replica(-1)], "seed -1"),
-        ([Replica(0), Replica(1, feedback="uniform+k:1")], "feedback uniform.k:1 beside uniform in one population"),
+        (
+            [Replica(0), Replica(1, feedback="uniform+k:1")],
+            "feedback uniform.k:1 beside uniform in one population: feedback_index.1 is there in one of them alone",
+        ),
+        (
+            [Replica(0, datapath="s8"), Replica(1, datapath="s16")],
+            "s16 beside s8 in one population: the storage type of weight.1 differs; train them apart",
+        ),
+        ([Replica(0), Replica(1, datapath="s8")], "s8 beside float32 in one population: "),
     ],
     ids=str,
 )

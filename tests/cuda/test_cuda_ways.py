@@ -92,5 +92,5 @@ def test_the_way_is_chosen_by_types_sizes_and_device(
 
 def test_an_unknown_way_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "wgmma")
-    with pytest.raises(ConfigError, match="FASIM_CUDA_PRODUCTS=wgmma: one of loop, dp4a, mma is needed"):
+    with pytest.raises(ConfigError, match="FASIM_CUDA_PRODUCTS=wgmma: one of loop, dp4a, mma, cublas is needed"):
         ran(CudaProgram(schedule_of("dfa", "s8")), steps=1, net=NET)

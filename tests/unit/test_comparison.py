@@ -198,7 +198,7 @@ def test_rules_learn_on_digits():
 
 
 def test_outputs_that_are_not_finite_are_wrong_answers():
-    from fasim.training import score
+    from fasim.trainer import score
 
     labels = np.array([1, 0, 1, 1])
     # argmax takes a NaN for the largest: here that would be the right answer

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fasim import StepSettings, backends, compare, comparison, estimate, report, train
+from fasim import StepSettings, backends, compare, estimate, population, report, train
 from fasim.data import load
 from fasim.energy import Interval
 from fasim.errors import ConfigError
@@ -138,18 +138,24 @@ def test_the_split_is_the_last_share_of_a_shuffle(data):
 
 
 def test_every_rule_and_datapath_has_the_split_of_its_seed(data, monkeypatch):
-    seen = {}
+    seen, target = {}, Target(0.5, evaluate_every=100)
+    train_epoch = population.train_epoch
 
-    def record(network, used, *, rule, datapath, seed, validation, **options):
-        seen[rule, str(datapath), seed] = used.x_train.tobytes() + validation.x.tobytes()
-        return train(network, used, rule=rule, datapath=datapath, seed=seed, validation=validation, **options)
+    def record(members, *given):
+        for one in members:
+            seen[one.run.schedule.rule, one.run.schedule.datapath, one.run.seed] = one
+        return train_epoch(members, *given)
 
-    monkeypatch.setattr(comparison, "train", record)
+    monkeypatch.setattr(population, "train_epoch", record)
     options = {"rules": ["bp", "dfa"], "datapaths": ["float32", "s8"], "epochs": 1, "seeds": [0, 5]}
-    compare(data, NET, **options, target=Target(0.5, evaluate_every=100))
+    compare(data, NET, **options, target=target)
     assert len(seen) == 8
-    assert len({content for (_, _, seed), content in seen.items() if seed == 5}) == 1
-    assert len(set(seen.values())) == 2
+    for (_, _, seed), one in seen.items():
+        smaller, validation = hold_out(data, target, seed)
+        assert np.array_equal(data.x_train[one.rows], smaller.x_train)
+        assert np.array_equal(one.trainer.validation.x[one.held], validation.x)
+        assert np.array_equal(one.trainer.validation.y[one.held], validation.y)
+    assert not np.array_equal(seen["bp", "s8", 0].rows, seen["bp", "s8", 5].rows)
 
 
 @pytest.mark.parametrize(

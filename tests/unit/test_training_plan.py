@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fasim import backends, checks, stopping, training
+from fasim import backends, checks, stopping, trainer, training
 from fasim.data import Data, load, standardise
 from fasim.errors import ConfigError
+from fasim.fixedpoint import load_datapath
 from fasim.network import Network
 from fasim.plan import Plan, Stage
 from fasim.rng import stream
@@ -60,8 +61,8 @@ def states_after(monkeypatch, data, steps, **plan):
 
         return make
 
-    monkeypatch.setattr(training.backends, "get", recording)
-    monkeypatch.setattr(training.Trainer, "warm_up", lambda *_: None)
+    monkeypatch.setattr(trainer.backends, "get", recording)
+    monkeypatch.setattr(training, "warm_up", lambda *_: None)
     train("64-7-6-10", data, rule="dfa", epochs=1, settings=FLAT, plan=Plan(**plan))
     assert [number for number, _, _ in found] == list(range(steps))
     return found
@@ -202,14 +203,14 @@ def test_augmentation_varies_training_alone():
 def test_each_epoch_is_augmented_anew():
     data = replace(small(16), y_train=np.zeros(16, np.int64))
     seen = []
-    original = training.augment
+    original = trainer.augment
 
     def spy(*given):
         seen.append(original(*given))
         return seen[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "augment", spy)
+        patch.setattr(trainer, "augment", spy)
         train("64-8-10", data, epochs=2, settings=FLAT, plan=Plan(augment="crop:2"))
     assert len(seen) == 2
     assert not np.array_equal(seen[0], seen[1])
@@ -279,7 +280,7 @@ def test_what_does_not_fit_the_task_is_refused(cosines):
         with pytest.raises(ConfigError, match="leave 0..1"):
             checks.check_fit(wide, cosines, StepSettings(loss="bce", target=target), 1)
     with pytest.raises(ConfigError, match="real numbers"):
-        checks.check_input(training.load_datapath("s8"), cosines)
+        checks.check_input(load_datapath("s8"), cosines)
 
 
 def test_a_rule_that_is_left_nothing_to_train_is_refused():
@@ -315,7 +316,7 @@ def test_the_default_rate_trains_the_default_auto_encoder(rule):
 
 
 def test_updates_of_single_samples_wait_for_the_next_step_and_leave_the_same(monkeypatch):
-    """Of float32; what is traced is written op by op, and a batch gains nothing."""
+    """Of float32 and of weights of 8 bits; what is traced is written op by op, and a batch gains nothing."""
     fused = []
 
     def noting(*arguments, fuse_by="none"):
@@ -327,13 +328,14 @@ def test_updates_of_single_samples_wait_for_the_next_step_and_leave_the_same(mon
         run = train("64-9-10", small(60), datapath=datapath, epochs=2, settings=StepSettings(batch), **more)
         return run, fused[0]
 
-    monkeypatch.setattr(training, "training_step", noting)
-    late, how = after(1)
-    assert how == "deferred"
-    for _, how in (after(1, trace=True), after(2), after(1, "s8")):
+    monkeypatch.setattr(trainer, "training_step", noting)
+    late = [after(1), after(1, "s8")]
+    assert [how for _, how in late] == ["deferred"] * 2
+    for _, how in (after(1, trace=True), after(2), after(2, "s8"), after(1, "s16")):
         assert how == "within_layer"
-    monkeypatch.setattr(training, "executed", lambda *_: "within_layer")
-    plain, how = after(1)
-    assert how == "within_layer"
-    for name, array in plain.state.items():
-        np.testing.assert_array_equal(late.state[name], array, name)
+    monkeypatch.setattr(trainer, "executed", lambda *_: "within_layer")
+    for (run, _), datapath in zip(late, ("float32", "s8"), strict=True):
+        plain, how = after(1, datapath)
+        assert how == "within_layer"
+        for name, array in plain.state.items():
+            np.testing.assert_array_equal(run.state[name], array, name)
