@@ -13,7 +13,16 @@ from typing import Any
 
 from result_lines import done
 
-from fasim.experiments import Experiment, Row, load_experiment, names, summary
+from fasim.experiments import (
+    Experiment,
+    Row,
+    load_experiment,
+    measured_order,
+    names,
+    pairs_held,
+    summary,
+    verdict,
+)
 from fasim.experiments.experiment import DEVIATIONS, POINTS
 from fasim.experiments.summary import curve_of
 from fasim.report_experiments import duration, epochs_of, heading, measured
@@ -21,8 +30,6 @@ from fasim.report_experiments import duration, epochs_of, heading, measured
 RESULTS = Path(__file__).parent / "results" / "papers.jsonl"
 # pictures that curves.py has drawn
 CURVES = Path(__file__).parents[1] / "docs" / "curves"
-# the order of these the paper makes a point of
-ORDERED = ("001-T1", "004-C", "004-R")
 # a curve of so many epochs fits into a cell
 CURVE = 10
 
@@ -56,9 +63,6 @@ def section(name: str) -> list[str]:
         if varied := rows_of(name, variant):
             found += varied
             text += ["", f"Variant `{variant}`, {what.title}:", "", *_table(experiment, varied)]
-            text += _orders(varied) if name in ORDERED else []
-    if name in ORDERED:
-        text += _orders(rows)
     if (CURVES / f"{name}.png").exists():
         text += ["", f"![{name} over the epochs, mean and range of the seeds](curves/{name}.png)"]
     missing = [case.name for case in experiment.cases if case.name not in {row.case for row in rows}]
@@ -92,25 +96,25 @@ def _short(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}" if value >= 1 else f"{value:.4f}"
 
 
-def _orders(rows: list[Row]) -> list[str]:
-    """Return the order of the cases of each row of the table by the first measure, as measured and as published."""
-    text = []
-    better = 1 if rows[0].measure.endswith(("error", "loss")) else -1
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        if row.measure == rows[0].measure and row.mean is not None:
-            groups.setdefault(row.case.rpartition(" ")[0], []).append(row)
-    for name, group in groups.items():
-        if len(group) == 1:
-            continue
-        found = sorted(group, key=lambda row: better * (row.mean or 0.0))
-        line = f"Best first{f', {name}' if name else ''}: {' > '.join(row.case.split()[-1] for row in found)}"
-        figures = [row for row in group if row.published.figure is not None]
-        if len(figures) > 1:
-            figures.sort(key=lambda row: better * (row.published.figure or 0.0))
-            line += f"; published: {' > '.join(row.case.split()[-1] for row in figures)}"
-        text += ["", line + "."]
-    return text
+def orders() -> list[str]:
+    """Return each order that a paper claims of cases that were run, as it has them and as each variant changes them."""
+    table = ["| experiment | by | settings | claimed | measured | epochs | of the claimed pairs |", "|---" * 7 + "|"]
+    for name in names():
+        experiment = load_experiment(name)
+        for order in experiment.orders:
+            for variant in ("", *experiment.variants):
+                own, rest = rows_of(name, variant), rows_of(name)
+                cases = {case.name for case in experiment.select(variant=variant)}
+                rows = own + [row for row in rest if row.case not in cases]
+                pairs = pairs_held(order, rows)
+                if not any(cases & {pair.better, pair.worse} for pair in pairs):
+                    continue
+                found = " > ".join(order.short(case) for case in measured_order(order, rows))
+                epochs = dict.fromkeys(epochs_of(row) for row in rows if row.case in order.cases and row.seeds)
+                texts = [f"{name} {order.row}".strip(), heading(order.measure)]
+                texts += [f"`{variant}`" if variant else "the paper's", str(order), found, ", ".join(epochs)]
+                table.append("| " + " | ".join([*texts, verdict(order, pairs)]) + " |")
+    return table
 
 
 def _made(name: str, rows: list[Row]) -> str:
@@ -139,5 +143,6 @@ def machine() -> list[str]:
 
 SECTIONS: dict[str, Callable[[], list[str]]] = {
     "machine": machine,
+    "orders": orders,
     **{name: partial(section, name) for name in names()},
 }

@@ -34,7 +34,7 @@ OUTSIDE = 1
 @click.option("--variant", default="", help="Another reading of the paper; --show names them.", show_default="the paper's")
 @click.option("--seeds", type=click.IntRange(1), help="Seeds 0 .. N-1.", show_default="the paper's number of runs")
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the training set.", show_default="the paper's")
-@click.option("--backend", default="cpu", help="cpu or reference.")
+@click.option("--backend", default="cpu", help="cpu, cuda (a GPU) or reference (slow).")
 @click.option("--threads", default=0, help="Threads; 0 chooses by the size of a step.")
 @click.option("--results", default=RESULTS, help="File of result lines: a run that has its line there is not repeated.")
 @click.option(
@@ -106,6 +106,8 @@ def run(
         click.echo(json.dumps(content | {"rows": [row.as_dict() for row in rows]}, indent=1, allow_nan=False))
     else:
         report.print_table(report_experiments.result_table(experiment, rows, variant))
+        for line in report_experiments.orders_held(experiment, rows):
+            click.echo(line)
         if experiment.note:
             click.echo(experiment.note)
         if plot is not None:

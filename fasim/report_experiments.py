@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from fasim.experiments import Case, Experiment, QuickRow, Row
+from fasim.experiments import Case, Experiment, QuickRow, Row, measured_order, pairs_held, verdict
 from fasim.experiments.keys import ANGLES, MEASURES
 from fasim.experiments.summary import summary
 
@@ -151,6 +151,17 @@ def result_table(experiment: Experiment, rows: Sequence[Row], variant: str = "")
         ]
     )
     return table
+
+
+def orders_held(experiment: Experiment, rows: Sequence[Row]) -> list[str]:
+    """Return a line for each order that the paper claims of cases that have runs: as claimed, as measured, what holds."""
+    lines = []
+    for order in experiment.orders:
+        if pairs := pairs_held(order, rows):
+            found = " > ".join(order.short(case) for case in measured_order(order, rows))
+            what = f"{order.row}, {heading(order.measure)}" if order.row else heading(order.measure)
+            lines.append(f"claimed ({what}): {order}; measured: {found}; {verdict(order, pairs)}")
+    return lines
 
 
 def quick_figure(row: QuickRow) -> str:

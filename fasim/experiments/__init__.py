@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from fasim.experiments.experiment import Case, Experiment, Published, Quick, Setting, Variant
 from fasim.experiments.load import load_experiment, names
+from fasim.experiments.orders import Order
+from fasim.experiments.pairs import Pair, measured_order, pairs_held, verdict
 from fasim.experiments.quick import QuickRow, run_quick
 from fasim.experiments.running import cell_of, run_case, train_case
 from fasim.experiments.summary import Row, summary
@@ -17,6 +19,8 @@ from fasim.experiments.summary import Row, summary
 __all__ = [
     "Case",
     "Experiment",
+    "Order",
+    "Pair",
     "Published",
     "Quick",
     "QuickRow",
@@ -25,9 +29,12 @@ __all__ = [
     "Variant",
     "cell_of",
     "load_experiment",
+    "measured_order",
     "names",
+    "pairs_held",
     "run_case",
     "run_quick",
     "summary",
     "train_case",
+    "verdict",
 ]

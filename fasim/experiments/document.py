@@ -22,6 +22,10 @@
     source = "paper: table"
     "784-500-10" = ["1.72 ±.08", "not given"]
 
+    [orders.test_error]                         # what the paper claims, best first, of a row or of each (*); optional
+    source = "paper: section 4"
+    claimed = ["*: bp, fa > dfa"]
+
     [variants.code]                             # another reading, optional
     title = "as the authors' code has it"
     settings.batch_size = [64, "original code: main.py"]
@@ -37,7 +41,7 @@ Nothing is read over: an unknown key, a setting without a source, a cell without
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +52,15 @@ from fasim.data.transform import STANDARDISATIONS
 from fasim.errors import ConfigError, unknown_name
 from fasim.experiments.experiment import Case, Experiment, Published, Quick, Setting, Variant
 from fasim.experiments.keys import MEASURES, REQUIRED, check_setting
+from fasim.experiments.orders import Order, parse_orders
 from fasim.tomlfiles import TomlError, read_toml
 
-KEYS = ("title", "paper", "note", "cannot_run", "settings", "rows", "columns", "cells", "published", "variants", "quick")
+KEYS = (
+    *("title", "paper", "note", "cannot_run", "settings", "rows", "columns", "cells"),
+    *("published", "orders", "variants", "quick"),
+)
 _VARIANT = ("title", "cases", "settings", "published")
+_ORDERS = ("claimed", "source")
 # the one column of a list, whose name no case shows
 _LIST = ""
 
@@ -107,7 +116,12 @@ def _experiment(name: str, document: dict[str, Any]) -> Experiment:
             )
     variants = {key: _variant(key, given, cases) for key, given in _table("variants", document).items()}
     quick = _quick(document["quick"], cases) if "quick" in document else None
-    experiment = Experiment(name, cases=tuple(cases), variants=variants, quick=quick, **texts)
+    orders = [
+        order
+        for measure, given in _table("orders", document).items()
+        for order in _orders(measure, given, rows, [case.name for case in cases], published)
+    ]
+    experiment = Experiment(name, cases=tuple(cases), variants=variants, quick=quick, orders=tuple(orders), **texts)
     for variant in ("", *variants):
         for case in experiment.select(variant=variant):
             _check_case(case, variant)
@@ -118,7 +132,7 @@ def _name(row: str, column: str) -> str:
     return f"{row} {column}".strip()
 
 
-def _check_keys(what: str, given: Mapping[str, Any], known: Iterable[str], needed: Iterable[str] = ()) -> None:
+def _check_keys(what: str, given: Iterable[str], known: Iterable[str], needed: Iterable[str] = ()) -> None:
     for key in given:
         if key not in known:
             raise ConfigError(unknown_name(what, key, known))
@@ -208,6 +222,22 @@ def _variant(name: str, given: dict[str, Any], cases: Iterable[Case]) -> Variant
         published[key] = {case: _figure(where, entries[case], source) for case in entries if case != "source"}
     settings = _settings(f"{where}.settings", given["settings"])
     return Variant(_text(f"{where}: title", given["title"]), settings, tuple(patterns), published)
+
+
+def _orders(
+    measure: str, given: dict[str, Any], rows: Iterable[str], cases: Sequence[str], published: Iterable[str]
+) -> list[Order]:
+    where = f"orders.{measure}"
+    _check_keys(f"key of [{where}]", given, _ORDERS, needed=_ORDERS)
+    _check_keys("measure of [orders]", [measure], published)
+    source, claimed = _text(f"[{where}] source", given["source"]), given["claimed"]
+    if not isinstance(claimed, list) or not claimed or not all(isinstance(text, str) for text in claimed):
+        raise ConfigError(f'[{where}] claimed = {claimed!r}: write a list of orders, such as ["bp, fa > dfa"]')
+    try:
+        _ = Setting(measure, source)
+        return [order for text in claimed for order in parse_orders(measure, text, rows, cases, source)]
+    except ConfigError as error:
+        raise ConfigError(f"[{where}]: {error}") from None
 
 
 def _quick(given: object, cases: Iterable[Case]) -> Quick:

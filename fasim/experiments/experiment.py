@@ -10,6 +10,7 @@ from typing import Any
 
 from fasim.errors import ConfigError, unknown_name
 from fasim.experiments.keys import ANGLES, NETWORK, NUMBERS, PLAN, STEP
+from fasim.experiments.orders import Order
 from fasim.network import Network
 from fasim.plan import Plan
 from fasim.schedule import StepSettings
@@ -189,6 +190,8 @@ class Experiment:
         Why fasim cannot run it; empty if it can.
     quick : Quick, optional
         A short run that shows whether all is still as it was measured.
+    orders : tuple of Order
+        What the paper claims of the cases beside its figures.
     """
 
     name: str
@@ -199,6 +202,7 @@ class Experiment:
     note: str = ""
     cannot_run: str = ""
     quick: Quick | None = None
+    orders: tuple[Order, ...] = ()
 
     @property
     def measures(self) -> tuple[str, ...]:
