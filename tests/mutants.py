@@ -58,15 +58,18 @@ LISTS = (
     planted_sweep,
 )
 MUTANTS = tuple(mutant for one in LISTS for mutant in one.MUTANTS)
+COPIED = ("fasim", "cuda", "benchmarks", "tests", "pyproject.toml")  # what these tests need
 PASSED, FAILED = 0, 1  # pytest's exit codes; any other means that no test has run
 
 
 def copy_to(folder: Path) -> None:
     """Copy what the tests need, without anything compiled."""
     ignored = shutil.ignore_patterns("__pycache__", "*.nbi", "*.nbc", ".hypothesis")
-    for name in ("fasim", "cuda", "benchmarks", "tests"):
-        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-    shutil.copy(ROOT / "pyproject.toml", folder)
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+        else:
+            shutil.copy(ROOT / name, folder)
 
 
 def run_in(folder: Path, timeout_s: float, *command: str) -> subprocess.CompletedProcess[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import subprocess
@@ -108,6 +109,19 @@ def test_ci_runs_lint_tests_and_mutants():
         ".venv-cuda/.installed": "check-cuda",
     }
     assert '    for target in "${beside[@]}"; do make "$target"; done' in lines
+
+
+def test_planted_faults_stand_in_what_is_copied_for_them(monkeypatch):
+    """A fault elsewhere makes the control of half of them fail, an hour into CI."""
+    monkeypatch.syspath_prepend(str(ROOT / "tests"))
+    planted = importlib.import_module("mutants")
+    for mutant in planted.MUTANTS:
+        text = (ROOT / mutant.file).read_text(encoding="utf-8")
+        assert text.count(mutant.old) == 1, mutant.what
+        assert (ROOT / mutant.test.split("::")[0]).exists(), mutant.what
+        assert Path(mutant.file).parts[0] in planted.COPIED, mutant.what
+    names = [mutant.what for mutant in planted.MUTANTS]
+    assert sorted(names) == sorted(set(names))
 
 
 @pytest.mark.parametrize(
