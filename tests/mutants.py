@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import planted
+import planted_benchmarks
 import planted_config
 import planted_cuda
 import planted_cuda_bytes
@@ -41,6 +42,7 @@ TIMEOUT_S = 600
 CONTROL_TIMEOUT_S = 1800  # one core compiles nearly all kernels
 LISTS = (
     planted,
+    planted_benchmarks,
     planted_config,
     planted_cuda,
     planted_cuda_bytes,

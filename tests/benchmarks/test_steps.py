@@ -117,6 +117,18 @@ def test_hand_written_torch_steps_are_those_of_the_interpreter(net, rule, batch)
             np.testing.assert_array_equal(array, state[name])
 
 
+def test_the_first_tanh_of_hand_written_torch_steps_has_one_number(monkeypatch):
+    """Of more numbers than 2048, which PyTorch deals out to threads, a part may be wrong (see `steps_torch.settle`)."""
+    torch = pytest.importorskip("torch")
+    from steps_torch import HandWritten
+
+    sizes, tanh = [], torch.tanh
+    monkeypatch.setattr(torch, "tanh", lambda x, **given: sizes.append(x.numel()) or tanh(x, **given))
+    network, _, state, data, order = start(DENSE, "dfa", 4)
+    HandWritten(network, "dfa", state, data, order, 4, RATE, "matrices").run(1)
+    assert sizes == [1, 4 * 15, 4 * 12]
+
+
 @pytest.mark.parametrize("net", [DENSE, CONV])
 def test_eager_torch_steps_are_backpropagation(net):
     torch = pytest.importorskip("torch")
