@@ -21,11 +21,15 @@ VNNI = TARGET == "avx512vnni"
 
 
 class Peak(NamedTuple):
-    """A loop on registers."""
+    """A loop on registers: a compiled function of the number of steps and of what all lanes are multiplied with."""
 
-    call: Callable[[], Any]
+    loop: Callable[[int, int], int]
     operations: int
     """Multiplications and additions of a call."""
+
+    def call(self, calls: int = 1) -> None:
+        """Take `STEPS` steps, or the steps of so many calls without a return to Python."""
+        self.loop(calls * STEPS, 1)
 
 
 def _loop(multiply: Callable[[Any, Any, Any], Any], element: ir.Type) -> Callable[[int, int], int]:
@@ -78,8 +82,5 @@ def peaks() -> dict[str, Peak]:
     # without VNNI, bytes are multiplied as words
     whole = _loop(lambda b, total, x: v.dot_bytes(b, total, x, x), v.I32) if VNNI else words
     by_type = {"float32": (floats, 1), "int16": (words, 2), "int8": (whole, 4 if VNNI else 2)}
-    found = {
-        name: Peak(lambda loop=loop: loop(STEPS, 1), 2 * STEPS * SUMS * lanes * products)
-        for name, (loop, products) in by_type.items()
-    }
+    found = {name: Peak(loop, 2 * STEPS * SUMS * lanes * products) for name, (loop, products) in by_type.items()}
     return found | {"uint8": found["int8"]}

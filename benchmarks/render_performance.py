@@ -148,16 +148,24 @@ def step_text(line: Line) -> str:
     ratios = [f"{line['times_faster_than'][name]:.2f} {name}" for name in ("M", "E") if name in line["times_faster_than"]]
     if "float32" in line["times_faster_than"]:
         ratios.append(f"{line['times_faster_than']['float32']:.2f} f")
+    return ", ".join([f"{line['samples_per_s']['fasim'][0]:,}", *ratios, _share_text(line)])
+
+
+def _share_text(line: Line) -> str:
     ceiling = line["ceiling"]
-    letter = "p" if "peak" in ceiling["name"] else "m"
-    return ", ".join([f"{line['samples_per_s']['fasim'][0]:,}", *ratios, f"{100 * ceiling['share']:.0f} % {letter}"])
+    return f"{100 * ceiling['share']:.0f} % {'p' if 'peak' in ceiling['name'] else 'm'}"
 
 
 def thread_text(line: Line) -> str:
-    """Return samples a second and how many times as many as on one thread, and as M and E on two."""
+    """Return samples a second, how many times as many as on one thread, as M and E on two, and the share of the ceiling.
+
+    A line that does not say on how many threads its ceilings were measured shows none: each call of their loops was handed
+    to a pool of threads then, so that they came out too low and shares too high, beyond 100 %.
+    """
     ratios = line["times_faster_than"]
     shown = [f"{ratios['one_thread']:.2f} own", *(f"{ratios[name]:.2f} {name}" for name in ("M", "E") if name in ratios)]
-    return ", ".join([f"{line['samples_per_s']['fasim'][0]:,}", *shown])
+    shares = [_share_text(line)] if "threads" in line["ceiling"] else []
+    return ", ".join([f"{line['samples_per_s']['fasim'][0]:,}", *shown, *shares])
 
 
 def peer_table() -> list[str]:

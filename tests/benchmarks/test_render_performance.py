@@ -99,6 +99,19 @@ def test_a_table_has_a_row_a_network_and_a_column_a_rule(results):
     assert render_performance.peer_table()[3].endswith("| M 5,000 (80 GFLOP/s), E 4,000 | M 5,000 (80 GFLOP/s), E 4,000 |")
 
 
+def test_two_threads_have_a_share_where_the_ceilings_were_measured_on_threads_of_their_own(results):
+    ceiling = {"name": "peak of int8 products", "share": 0.784, "threads": 2}
+    results(
+        "throughput",
+        line(datapath="s8", threads=2, one_thread=1.75) | {"ceiling": ceiling},
+        line(datapath="s8", batch=16, threads=2, one_thread=1.5, share=1.084),
+    )
+    assert render_performance.threads_table("s8")[2:] == [
+        "| 784-500-10 | 16 | 12,345, 1.50 own, 2.50 M, 3.25 E |",
+        "| 784-500-10 | 64 | 12,345, 1.75 own, 2.50 M, 3.25 E, 78 % p |",
+    ]
+
+
 def test_the_last_line_of_a_cell_holds_and_machines_stay_apart(results):
     results("throughput", line(share=0.1), line(share=0.7), line(cpu="Other CPU", share=0.3))
     rows = render_performance.format_table("float32")

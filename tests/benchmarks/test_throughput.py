@@ -168,6 +168,7 @@ def test_a_tiny_run_leaves_whole_lines_and_is_resumed(with_torch, tmp_path, caps
         )
         assert line["ceiling"]["share"] > 0
         assert {"name", "operations", "written_bytes", "read_bytes", "memory_s"} <= set(line["ceiling"])
+        assert line["ceiling"]["threads"] == cell["threads"]
         assert {"commit", "cpu", "versions", "target", "blas", "torch", "variables", "rounds", "turn_s"} <= set(line)
         assert (line.get("accuracy") is not None) == fixed
     assert throughput.main(command) == 0
