@@ -89,6 +89,30 @@ def test_a_gradient_adds_up_over_samples_and_pixels() -> None:
     assert_exact(act, np.full((2, 1, 1, 1), 3, np.int16), delta, 1, 0)
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("more", [0, 1])
+@pytest.mark.parametrize("pairs", [48, 24, 12, 6, 3, 2, 1])
+def test_parts_of_a_window(pairs: int, more: int, stride: int) -> None:
+    """Sums over so many pairs of each of three rows of the window just fit, or just do not; all pairs of a row are 48."""
+    largest = ALL - 1
+    of_weight = (2**31 - 1) // (3 * 2 * pairs * largest) + more
+    weight = np.full((32, 3, 3, 32), -of_weight, np.int16)
+    weight[::3] = of_weight - 1
+    act, delta = np.full((2, 7, 7, 32), largest, np.int16), np.full((2, 7 // stride, 7 // stride, 32), largest, np.int16)
+    act[1], delta[1] = 3, 1
+    assert_exact(act, weight, delta, stride, 1 if stride == 1 else 0)
+
+
+@pytest.mark.parametrize("more", [0, 1])
+@pytest.mark.parametrize("rows", [1, 2, 3, 8, 9, 21])
+def test_a_gradient_takes_the_rows_that_int32_holds(rows: int, more: int) -> None:
+    """Sums over so many rows of 8 pixels just fit, or just do not; a sample has 8 rows."""
+    largest = ALL - 1
+    act = np.full((4, 8, 8, 2), largest, np.int16)
+    delta = np.full((4, 8, 8, 3), -((2**31 - 1) // (8 * rows * largest)) - more, np.int16)
+    assert_exact(act, np.full((3, 1, 1, 2), 3, np.int16), delta, 1, 0)
+
+
 def digest() -> str:
     """Return a hash of the results of all kernels, of small numbers and of large ones."""
     found = hashlib.sha256()
