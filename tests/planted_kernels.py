@@ -53,9 +53,16 @@ MUTANTS = (
     Mutant(
         "a sum of 2^31 is taken for one that int32 holds",
         WIDE,
-        "if largest * least >= WINDOW:\n            forward_loops",
-        "if largest * least > WINDOW:\n            forward_loops",
-        f"{WIDE_TESTS}::test_sums_about_the_end_of_int32",
+        "    while largest * most >= WINDOW:",
+        "    while largest * most > WINDOW:",
+        f"{WIDE_TESTS}::test_halves_of_weights",
+    ),
+    Mutant(
+        "both halves of a weight count as much",
+        WIDE,
+        "shift + HALF * (halves - 1 - half)",
+        "shift",
+        f"{WIDE_TESTS}::test_halves_of_weights",
     ),
     Mutant(
         "magnitudes of negative weights do not count in the proof that int32 holds a sum",
@@ -75,7 +82,7 @@ MUTANTS = (
         "a row of a convolution's window is never divided into more than two parts",
         WIDE,
         "    while largest * most >= WINDOW:",
-        "    if largest * most >= WINDOW:",
+        "    while largest * most >= WINDOW and length == terms:",
         f"{WIDE_TESTS}::test_parts_of_a_window",
     ),
     Mutant(

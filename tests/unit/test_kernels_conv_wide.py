@@ -103,6 +103,24 @@ def test_parts_of_a_window(pairs: int, more: int, stride: int) -> None:
     assert_exact(act, weight, delta, stride, 1 if stride == 1 else 0)
 
 
+@pytest.mark.parametrize("of_weight", [-ALL, ALL - 1, 128 - ALL, 255])
+@pytest.mark.parametrize("largest", [-ALL, ALL - 1])
+@pytest.mark.parametrize(("side", "channels"), [(3, 56), (2, 128), (3, 57), (1, 1), (1, 3)])
+def test_halves_of_weights(side: int, channels: int, largest: int, of_weight: int) -> None:
+    """Sums of 512 products of 16 bits and of halves about fill int32: 504 do not, 512 do, of -2^15 and -2^7."""
+    act = np.full((2, side, side, channels), largest, np.int16)
+    weight = np.full((channels, side, side, channels), of_weight, np.int16)
+    size = 2 * side - 1
+    act[1] = 3
+    assert_exact(act, weight, np.full((2, size, size, channels), largest, np.int16), 1, side - 1)
+
+
+def test_a_window_too_tall_for_halves() -> None:
+    """A sum over one pair of 256 rows of the window is 2^31: plain loops."""
+    act, weight = np.full((1, 256, 256, 1), -ALL, np.int16), np.full((1, 256, 256, 1), -ALL, np.int16)
+    assert_exact(act, weight, np.int16([[[[-ALL]]]]), 1, 0)
+
+
 @pytest.mark.parametrize("more", [0, 1])
 @pytest.mark.parametrize("rows", [1, 2, 3, 8, 9, 21])
 def test_a_gradient_takes_the_rows_that_int32_holds(rows: int, more: int) -> None:
