@@ -88,7 +88,7 @@ MUTANTS = (
     Mutant(
         "of a convolution's sums by parts only the last part counts",
         WIDE,
-        "to if part else begun",
+        "to if i else begun",
         "begun",
         f"{WIDE_TESTS}::test_parts_of_a_window",
     ),
