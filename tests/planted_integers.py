@@ -39,8 +39,22 @@ MUTANTS = (
     Mutant(
         "a gradient is summed whole where int32 just does not hold it",
         "fasim/kernels/factors.py",
-        "* largest < WINDOW",
-        "* largest <= WINDOW",
+        "* largest >= WINDOW",
+        "* largest > WINDOW",
         f"{TESTS}::test_full_scale[2]",
+    ),
+    Mutant(
+        "units summed whole draw the random words of the first",
+        "fasim/kernels/factors.py",
+        "step, first + top * inputs, counters,\n            )  # fmt: skip\n        else:",
+        "step, first, counters,\n            )  # fmt: skip\n        else:",
+        "tests/unit/test_kernels_factors.py::test_update_weights_draws_what_the_whole_draws[True]",
+    ),
+    Mutant(
+        "units summed whole are updated by the sums of those before them",
+        "fasim/kernels/factors.py",
+        "mine, parts[0, :count].reshape(-1), base_shift",
+        "mine, sums[:count].reshape(-1), base_shift",
+        "tests/unit/test_kernels_factors.py::test_update_weights[modes0-4-True-True]",
     ),
 )

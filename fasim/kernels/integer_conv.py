@@ -3,8 +3,8 @@
 The integer twins of `fasim.kernels.conv`, with the same sizes P, Q. Each function works on a slice of the batch rows (a
 weight gradient: of the units). Sums are held in the type of `out`, which the lowering has proven wide enough. Those of
 operands of 16 bits or fewer are formed by register tiles: in int32 by four bytes at a time (int8 or uint8 times int8, on a
-CPU with VNNI) or by pairs of 16 bits, in int64 by pairs where int32 is seen to hold them. All else is left to plain loops.
-Results are the same.
+CPU with VNNI) or by pairs of 16 bits, in int64 by pairs, in parts that int32 is seen to hold. All else is left to plain
+loops. Results are the same.
 """
 
 from __future__ import annotations

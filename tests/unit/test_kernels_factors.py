@@ -163,7 +163,9 @@ def moved(before: np.ndarray, gradient: np.ndarray, shift: int, modes: tuple[str
 @pytest.mark.parametrize("modes", [("RND", "SAT"), ("RND_CONV", "WRAP"), ("TRN_ZERO", "SAT")])
 def test_update_weights(modes: tuple[str, str], at_once: int, halves: bool, casts: bool) -> None:
     a, b = drawn(np.int16, TERMS, UNITS), drawn(np.int16, TERMS, INPUTS)
-    if not halves:
+    if halves:
+        a[:, :4] >>= 6  # whose sums int32 holds, unlike those of the units behind them
+    else:
         b >>= 4
     gradient, before = exact(a, b), drawn(np.int16, UNITS, INPUTS) >> 1
     base, learning = (16, 3) if halves else (13, 2)
@@ -191,7 +193,8 @@ def test_update_weights(modes: tuple[str, str], at_once: int, halves: bool, cast
     np.testing.assert_array_equal(counters, [counted, cast_counted])
 
 
-def test_update_weights_draws_what_the_whole_draws() -> None:
+@pytest.mark.parametrize("halves", [False, True])
+def test_update_weights_draws_what_the_whole_draws(halves: bool) -> None:
     """STOCH: a unit's words go by its place, whatever is done at once."""
     a, b = drawn(np.int16, TERMS, UNITS), drawn(np.int16, TERMS, INPUTS) >> 4
     codes = ROUNDINGS["STOCH"], OVERFLOWS["SAT"]
@@ -200,8 +203,14 @@ def test_update_weights_draws_what_the_whole_draws() -> None:
     gradient = exact(a, b).astype(np.int32).ravel()
     moves = 13, np.array([2]), *RANGE, *codes, SEED, SITE, STEP, 300
     kernels.update_fixed(expected, gradient, *moves, counters[0])
-    arguments = groups(a, 2), groups(b, 2), np.zeros(UNITS, np.int32), new(np.int32, 4, INPUTS), master
-    kernels.update_weights(*arguments, *moves, counters[1], False, 0, 0, 0, 0, 0, new(np.int8, 1, 1), counters[2])
+    if halves:
+        left = new(np.int16, 2, -(-TERMS // 2), UNITS, 2)
+        kernels.interleave_halves(a, left)
+        kernel, scratch = kernels.update_weights_halves, (new(np.int32, 2, 4, INPUTS), new(np.int64, 4, INPUTS))
+    else:
+        left, kernel = groups(a, 2), kernels.update_weights
+        scratch = np.zeros(UNITS, np.int32), new(np.int32, 4, INPUTS)
+    kernel(left, groups(b, 2), *scratch, master, *moves, counters[1], False, 0, 0, 0, 0, 0, new(np.int8, 1, 1), counters[2])
     np.testing.assert_array_equal(master.ravel(), expected)
     np.testing.assert_array_equal(counters[1], counters[0])
 
