@@ -121,7 +121,7 @@ def _made(name: str, rows: list[Row]) -> str:
     """Return what the lines of a section were made with."""
     used = [line for row in rows for line in row.lines]
     seeds, epochs = max(len(row.seeds) for row in rows), sorted({row.epochs for row in rows})
-    seconds = [line["seconds_per_epoch"] for line in used]
+    seconds = [row.seconds_per_epoch for row in rows if row.lines]
     notes = sorted({line["data_note"] for line in used if line["data_note"]})
     ends = dict.fromkeys(duration(end) for end in (min(seconds), max(seconds)))
     text = f"`fasim run {name} --seeds {seeds} --epochs {epochs[-1]}`; an epoch trains in {' .. '.join(ends)}"

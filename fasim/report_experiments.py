@@ -26,7 +26,7 @@ def duration(seconds: float) -> str:
 def run_time(experiment: Experiment, lines: Iterable[Line]) -> str:
     """Return how long one run of the paper's epochs trains by result lines: the fastest case .. the slowest."""
     rows = [row for row in summary(experiment, lines) if row.lines]
-    times = [line["seconds_per_epoch"] * row.epochs_of for row in rows for line in row.lines]
+    times = [row.seconds_per_epoch * row.epochs_of for row in rows]
     if not times:
         return NOT_MEASURED
     ends = dict.fromkeys(duration(end) for end in (min(times), max(times)))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -159,7 +160,7 @@ def run_case(
         line["test_loss_of_mean_image"] = float(np.mean((data.values(data.x_test) - mean) ** 2))
     return line | {
         "stopped": run.stopped,
-        "seconds_per_epoch": round(sum(epoch.seconds for epoch in run.epochs) / len(run.epochs), 2),
+        "seconds_per_epoch": round(median(epoch.seconds for epoch in run.epochs), 2),
         "seconds": round(time.perf_counter() - started, 1),
         "data_note": data.note,
     }

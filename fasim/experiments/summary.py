@@ -60,6 +60,11 @@ class Row:
         return stdev(self.values.values()) if len(self.values) > 1 else None
 
     @property
+    def seconds_per_epoch(self) -> float:
+        """Of the seed that took the least, s: others may have shared the machine with more."""
+        return min(line["seconds_per_epoch"] for line in self.lines)
+
+    @property
     def short(self) -> bool:
         """Whether the runs had fewer epochs than the paper's; one that its stopping rule ended is none."""
         return self.epochs < self.epochs_of

@@ -35,6 +35,11 @@ def test_mean_and_spread_are_of_the_last_ten_epochs_of_each_seed():
     assert (row.seeds, row.epochs, row.epochs_of, row.verdict) == ((0, 1, 2), 100, 100, REPRODUCED)
 
 
+def test_the_time_of_a_case_is_that_of_its_fastest_seed():
+    lines = [line(seed, [2.5] * 100) | {"seconds_per_epoch": seconds} for seed, seconds in enumerate((9.0, 2.0, 30.0))]
+    assert only(summary(EXPERIMENT, lines)).seconds_per_epoch == 2.0
+
+
 @pytest.mark.parametrize(
     ("error", "verdict"), [(2.93, NOT_REPRODUCED), (2.91, REPRODUCED), (2.27, REPRODUCED), (2.25, NOT_REPRODUCED)]
 )
