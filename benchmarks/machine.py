@@ -13,8 +13,8 @@ from fasim.kernels import micro
 from fasim.machine import cpu_model
 
 VARIABLES = re.compile(r"(OMP|GOMP|KMP|MKL|OPENBLAS|BLIS|NUMBA|ONEDNN|DNNL|ATEN|TORCH)_\w+|CPU_CAPABILITY")
-# set by scikit-learn in every process that imports it; without effect here
-SET_BY_IMPORTS = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")
+# the first two are set by scikit-learn in every process that imports it; the last is a folder, which the Makefile names
+WITHOUT_EFFECT = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "NUMBA_CACHE_DIR")
 HINT = "PyTorch is absent: pip install -e '.[oracle]', or give --without-torch to time fasim against the ceilings alone"
 
 
@@ -48,7 +48,7 @@ def blas() -> list[str]:
 def variables() -> dict[str, str]:
     """Return the variables of the environment that change threads or instruction sets."""
     found = sorted(os.environ.items())
-    return {name: value for name, value in found if VARIABLES.fullmatch(name) and name not in SET_BY_IMPORTS}
+    return {name: value for name, value in found if VARIABLES.fullmatch(name) and name not in WITHOUT_EFFECT}
 
 
 def describe(*, with_torch: bool) -> dict[str, Any]:
