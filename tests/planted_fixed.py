@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from planted import LOWERING, TEN, Mutant, trained
 
-CASTS, VECTORS = "fasim/kernels/micro/casts.py", "tests/unit/test_kernels_micro_casts.py"
-MOVES = "tests/unit/test_kernels_move.py"
+CASTS = "fasim/kernels/micro/casts.py"
 STATEMENT = "tests/unit/test_requantize.py::test_kernel_equals_the_statement"
 ROUNDING, BLOCKS, INTEGER = "fasim/scalar/rounding.py", "fasim/kernels/blocks.py", "fasim/kernels/integer.py"
 REGISTERS, QUANTIZE, ARRAYS = "fasim/kernels/registers.py", "fasim/fixedpoint/quantize.py", "fasim/fixedpoint/arrays.py"
@@ -380,40 +379,5 @@ MUTANTS = (
         "o.site, ByReference(o.step), o.first",
         "o.site, 0, o.first",
         trained("stochastic_casts"),
-    ),
-    Mutant(
-        "a vector of casts rounds down",
-        CASTS,
-        "b.ashr(b.add(b.ashr(x, self.less), one), one)",
-        "b.ashr(b.ashr(x, self.less), one)",
-        f"{VECTORS}::test_casts",
-    ),
-    Mutant(
-        "a vector counts what was inside of the range",
-        CASTS,
-        'b.icmp_signed("!=", before, after)',
-        'b.icmp_signed("==", before, after)',
-        f"{VECTORS}::test_updates",
-    ),
-    Mutant(
-        "a half that leaves its lane is served by vectors",
-        CASTS,
-        "least = 2 if rounding == RND",
-        "least = 1 if rounding == RND",
-        f"{VECTORS}::test_what_no_vector_serves",
-    ),
-    Mutant(
-        "a weight at its lowest number counts as saturated",
-        "fasim/kernels/micro/move.py",
-        "for number in (128, -256)",
-        "for number in (127, -256)",
-        f"{MOVES}::test_every_cast",
-    ),
-    Mutant(
-        "a step of 17 bits is taken in lanes of 16",
-        "fasim/kernels/move.py",
-        "(largest + half) >> shift <= _HI",
-        "(largest + half) >> shift <= _SUMS",
-        f"{MOVES}::test_update_is_its_statement",
     ),
 )

@@ -1,4 +1,4 @@
-"""Faults to plant where sums of int16 are proven to fit into int32."""
+"""Faults to plant where sums of int16 are proven to fit into int32, and in vectors of casts and of updates."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from planted import Mutant
 
 WIDE, BOUNDS = "fasim/kernels/micro/turned_wide.py", "fasim/kernels/micro/bounds.py"
 TESTS = "tests/unit/test_micro_bounds.py"
+CASTS, VECTORS = "fasim/kernels/micro/casts.py", "tests/unit/test_kernels_micro_casts.py"
+MOVES = "tests/unit/test_kernels_move.py"
 
 MUTANTS = (
     Mutant(
@@ -56,5 +58,40 @@ MUTANTS = (
         "mine, parts[0, :count].reshape(-1), base_shift",
         "mine, sums[:count].reshape(-1), base_shift",
         "tests/unit/test_kernels_factors.py::test_update_weights[modes0-4-True-True]",
+    ),
+    Mutant(
+        "a vector of casts rounds down",
+        CASTS,
+        "b.ashr(b.add(b.ashr(x, self.less), one), one)",
+        "b.ashr(b.ashr(x, self.less), one)",
+        f"{VECTORS}::test_casts",
+    ),
+    Mutant(
+        "a vector counts what was inside of the range",
+        CASTS,
+        'b.icmp_signed("!=", before, after)',
+        'b.icmp_signed("==", before, after)',
+        f"{VECTORS}::test_updates",
+    ),
+    Mutant(
+        "a half that leaves its lane is served by vectors",
+        CASTS,
+        "least = 2 if rounding == RND",
+        "least = 1 if rounding == RND",
+        f"{VECTORS}::test_what_no_vector_serves",
+    ),
+    Mutant(
+        "a weight at its lowest number counts as saturated",
+        "fasim/kernels/micro/move.py",
+        "for number in (128, -256)",
+        "for number in (127, -256)",
+        f"{MOVES}::test_every_cast",
+    ),
+    Mutant(
+        "a step of 17 bits is taken in lanes of 16",
+        "fasim/kernels/move.py",
+        "(largest + half) >> shift <= _HI",
+        "(largest + half) >> shift <= _SUMS",
+        f"{MOVES}::test_update_is_its_statement",
     ),
 )
