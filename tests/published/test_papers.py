@@ -143,14 +143,13 @@ def test_bands_tell_rules_apart():
 
 
 def test_regression_orders():
-    """DFA first with the authors' default optimizer, FA with Adam; shallow last and sign DFA behind DFA with both."""
-    orders = {}
-    for variant in ("", "nag"):
-        losses = {rule: row_of("004-R", rule, "test_loss", variant).mean for rule in ("shallow", "bp", "fa", "dfa", "sdfa")}
-        orders[variant] = sorted(losses, key=losses.get)
-        assert orders[variant][-1] == "shallow"
-        assert losses["dfa"] < losses["sdfa"]
-    assert (orders[""][0], orders["nag"][0]) == ("fa", "dfa")
+    """The talk's order with the default optimizer of the authors' code; with Adam FA first and DFA behind BP."""
+    rules = ("shallow", "bp", "fa", "dfa", "sdfa")
+    losses = {rule: row_of("004-R", rule, "test_loss").mean for rule in rules}
+    assert losses["dfa"] < min(losses["bp"], losses["fa"])
+    assert max(losses["bp"], losses["fa"]) < losses["sdfa"] < losses["shallow"]
+    adam = {rule: row_of("004-R", rule, "test_loss", "adam").mean for rule in rules}
+    assert max(adam["fa"], adam["bp"]) < adam["dfa"] < adam["sdfa"] < adam["shallow"]
 
 
 @pytest.mark.parametrize("rule", ["bp", "fa", "drtp"])

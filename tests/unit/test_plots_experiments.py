@@ -57,7 +57,7 @@ def test_any_curve_can_be_drawn_and_shows(errors):
 def test_a_published_figure_shows():
     lines = [line("dfa", 0, [4.0, 2.0])]
     plain = [row for row in summary(EXPERIMENT, lines) if row.measure == "test_error"]
-    other = [row for row in summary(EXPERIMENT, lines, variant="nag") if row.measure == "test_error"]
+    other = [row for row in summary(EXPERIMENT, lines, variant="adam") if row.measure == "test_error"]
     assert [row.published.figure for row in other if row.lines] == []
     assert (pixels(experiment_curves(EXPERIMENT, plain)) != pixels(experiment_curves(EXPERIMENT, other))).any()
 
