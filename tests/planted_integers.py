@@ -5,7 +5,7 @@ from __future__ import annotations
 from planted import Mutant
 
 WIDE, BOUNDS = "fasim/kernels/micro/turned_wide.py", "fasim/kernels/micro/bounds.py"
-TESTS = "tests/unit/test_micro_bounds.py"
+PRODUCT, TESTS = "fasim/kernels/micro/wide.py", "tests/unit/test_micro_bounds.py"
 CASTS, VECTORS = "fasim/kernels/micro/casts.py", "tests/unit/test_kernels_micro_casts.py"
 MOVES = "tests/unit/test_kernels_move.py"
 
@@ -27,9 +27,44 @@ MUTANTS = (
     Mutant(
         "a last term is added to as many pieces as int32 holds without it",
         WIDE,
-        "(largest * of_piece) - 1",
-        "(largest * of_piece)",
+        "// of_piece - min(rest, 1)",
+        "// of_piece",
         f"{TESTS}::test_a_last_term_behind_whole_pieces",
+    ),
+    Mutant(
+        "magnitudes of which some are negative bound a sum",
+        BOUNDS,
+        "x, b.or_(b.ashr(x, last), one), vnni",
+        "x, one, vnni",
+        f"{TESTS}::test_sums_of_lanes_and_of_pieces",
+    ),
+    Mutant(
+        "one number alone of those behind the last vector may be in a lane",
+        BOUNDS,
+        "found + 2 * largest_of",
+        "found + largest_of",
+        f"{TESTS}::test_sums_of_lanes_and_of_pieces",
+    ),
+    Mutant(
+        "of a long row the last block alone bounds what lanes add",
+        PRODUCT,
+        "most = max(most, lanes_of(b + start * _SIZE, b_step, rows, min(length, terms - start)))",
+        "most = lanes_of(b + start * _SIZE, b_step, rows, min(length, terms - start))",
+        f"{TESTS}::test_one_large_block_of_long_rows",
+    ),
+    Mutant(
+        "units are not split because those before them need not be",
+        PRODUCT,
+        "largest_of(right, b_step, here, terms) < WINDOW",
+        "largest_of(b, b_step, here, terms) < WINDOW",
+        f"{TESTS}::test_one_large_block_of_long_rows",
+    ),
+    Mutant(
+        "an update takes a sum that int32 just does not hold",
+        "fasim/kernels/move.py",
+        "if largest < WINDOW:",
+        "if largest <= WINDOW:",
+        f"{MOVES}::test_sums_that_int32_may_not_hold[2]",
     ),
     Mutant(
         "sums of a batch begin anew with each block of terms",
@@ -91,7 +126,7 @@ MUTANTS = (
         "a step of 17 bits is taken in lanes of 16",
         "fasim/kernels/move.py",
         "(largest + half) >> shift <= _HI",
-        "(largest + half) >> shift <= _SUMS",
+        "(largest + half) >> shift <= WINDOW",
         f"{MOVES}::test_update_is_its_statement",
     ),
 )

@@ -9,7 +9,7 @@ import numpy as np
 from fasim import kernels
 from fasim.backends.cpu_bind import Call
 from fasim.backends.cpu_cast import Operands
-from fasim.backends.cpu_tiles import BYTES, INT8, INT16, WINDOW, Factors, widened
+from fasim.backends.cpu_tiles import BYTES, INT8, INT16, ROWS_AT_ONCE, WINDOW, Factors, widened
 from fasim.fixedpoint.cast import limits
 from fasim.fixedpoint.format import Fixed
 from fasim.kernels.micro.kinds import VNNI
@@ -28,12 +28,15 @@ FLIP = 0x80808080
 def moved(found: Factors, gradient: Operands, update: Operands, cast: Operands) -> list[Call] | None:
     """Return the calls of a gradient, its update and the weight's cast, None where these need other kernels.
 
-    The sums' type has been proven by the lowering; steps of 16 bits are asked for as it runs, for they depend on the
-    learning rate.
+    The sums' type has been proven by the lowering; what may need int64 is looked at again as it runs, with the numbers at
+    hand. So are steps of 16 bits, for they depend on the learning rate.
     """
-    if not _served(gradient, update, cast):
+    if not _served(update, cast):
         return None
     rounding, weight, bits = update.modes[2], cast.out, cast.op.attrs["shift"]
+    wide = gradient.out.dtype != np.int32
+    if wide and weight.dtype != INT16:
+        return None
     delta, act = gradient.read[0][:, gradient.part.start : gradient.part.stop], gradient.read[1]
     units, inputs = delta.shape[1], act.shape[1]
     learning = update.arrays[update.op.scalars[0].tensor]
@@ -57,11 +60,16 @@ def moved(found: Factors, gradient: Operands, update: Operands, cast: Operands) 
     calls += [(kernels.interleave, (delta, 0, left)), (kernels.split_panels, (act, flip, right))]
     if flip:
         calls.append((kernels.flip_offsets, (left, offsets)))
+    shared = *moves, rounding, update.counter, bits, weight, cast.counter
+    sums = left, right, offsets, np.zeros_like(offsets)
+    if wide:
+        halves, pairs = np.empty((2, *left.shape), np.int16), np.empty((groups, inputs, group), np.int16)
+        parts, block = np.empty((2, ROWS_AT_ONCE, inputs), np.int32), np.empty((ROWS_AT_ONCE, inputs), np.int64)
+        return [*calls, (kernels.update_weights_read, (delta, act, *sums, halves, pairs, parts, block, *shared))]
     kernel: Callable[..., None] = kernels.update_weights_bytes if by_bytes else kernels.update_weights_words
     if weight.dtype == INT16:
         kernel = kernels.update_weights_int16
-    sums = left, right, offsets, np.zeros_like(offsets), found.largest * found.terms
-    return [*calls, (kernel, (*sums, *moves, rounding, update.counter, bits, weight, cast.counter))]
+    return [*calls, (kernel, (*sums, found.largest * found.terms, *shared))]
 
 
 def forward_moved(
@@ -72,7 +80,7 @@ def forward_moved(
     `found` is of the product; `stored` says whether anything else reads the weights. None where other kernels are needed.
     """
     delta, before, act, weight = *gradient.read[:2], dense.read[0], cast.out
-    single = VNNI and _served(gradient, update, cast) and _single(gradient, update)
+    single = VNNI and _served(update, cast) and _single(gradient, update)
     types = {(before.dtype, delta.dtype), (act.dtype, weight.dtype)}
     fits = dense.out.dtype == np.int32 or found.terms * found.largest < WINDOW
     if not (single and types <= BYTES.keys() and before.dtype == act.dtype and fits) or "accumulator" in dense.op.attrs:
@@ -89,7 +97,7 @@ def forward_moved(
     return calls if sums is dense.out else [*calls, (kernels.copy_fixed, (sums, dense.out))]
 
 
-def _served(gradient: Operands, update: Operands, cast: Operands) -> bool:
+def _served(update: Operands, cast: Operands) -> bool:
     """Tell whether masters have 16 bits, weights 8 or 16, and both use all of them and saturate."""
     lo, hi, rounding, mode = update.modes
     whole = (lo, hi) == WHOLE[INT16] and update.out.dtype == INT16
@@ -97,7 +105,7 @@ def _served(gradient: Operands, update: Operands, cast: Operands) -> bool:
     casts = cast.modes == (*WHOLE.get(weight.dtype, (0, 0)), RND, SAT)
     drops = 1 <= bits <= 15 if weight.dtype == INT8 else bits == 0
     rounds = mode == SAT and rounding in (RND, TRN)
-    return SERVES and whole and casts and drops and rounds and gradient.out.dtype == np.int32
+    return SERVES and whole and casts and drops and rounds
 
 
 def _single(gradient: Operands, update: Operands) -> bool:

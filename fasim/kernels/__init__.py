@@ -113,7 +113,7 @@ from fasim.kernels.integer_sparse import (
 )
 from fasim.kernels.meet import meet
 from fasim.kernels.micro.split import split_panels
-from fasim.kernels.move import update_weights_bytes, update_weights_int16, update_weights_words
+from fasim.kernels.move import update_weights_bytes, update_weights_int16, update_weights_read, update_weights_words
 from fasim.kernels.move_forward import dense_forward_moved
 from fasim.kernels.move_one import update_weights_of_one
 from fasim.kernels.norm import batch_norm, batch_norm_backward, batch_norm_inference, gain_gradient
@@ -253,6 +253,7 @@ __all__ = [
     "update_weights_halves",
     "update_weights_int16",
     "update_weights_of_one",
+    "update_weights_read",
     "update_weights_words",
     "weight_gradient",
     "weight_gradient_accumulate",

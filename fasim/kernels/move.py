@@ -1,7 +1,7 @@
 """Updates of masters of 16 bits and of their weights, by gradients that never leave the registers where that is exact.
 
 Whether it is depends on the learning rate, which may change between steps: where a step might need more than 16 bits all
-is done unit by unit, with the same bits.
+is done unit by unit, with the same bits. Where formats allow sums that int32 does not hold it depends on the numbers too.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import numpy as np
 from numba import njit
 
 from fasim.kernels.compile import kernel
-from fasim.kernels.micro.arrays import start
+from fasim.kernels.factors import interleave, interleave_halves, update_weights_halves
+from fasim.kernels.micro.arrays import lies_in_rows, start
+from fasim.kernels.micro.bounds import WINDOW, largest_of, sums_of
 from fasim.kernels.micro.move import near_end
 from fasim.kernels.micro.outer_integer import outer_sums
 from fasim.kernels.micro.outer_move import move_bytes_to_8, move_words_to_8, move_words_to_16
@@ -20,7 +22,6 @@ from fasim.kernels.update import update_fixed
 from fasim.scalar.rounding import RND, SAT, TRN
 
 _LO, _HI = -(1 << 15), (1 << 15) - 1
-_SUMS = 1 << 31
 _AT_ONCE = 12
 
 
@@ -74,7 +75,7 @@ def _update(
         return
     shift = base_shift + learning_shift[0]
     half = np.int64(1) << (shift - 1) if rounding == RND and 1 <= shift <= 31 else np.int64(0)
-    if 1 <= shift <= 31 and largest + half < _SUMS and (largest + half) >> shift <= _HI:
+    if 1 <= shift <= 31 and largest + half < WINDOW and (largest + half) >> shift <= _HI:
         for j in range(units):
             begin[j] = np.int64(offsets[j]) + half
         near = near_end(cast_shift) if cast_shift > 0 else _HI
@@ -168,3 +169,53 @@ def update_weights_int16(
         move_words_to_16, left, right, offsets, begin, largest, master, base_shift, learning_shift, rounding, counters,
         cast_shift, weight, cast_counters,
     )  # fmt: skip
+
+
+@kernel
+def update_weights_read(
+    delta, act, left, right, offsets, begin, halves, pairs, parts, sums, master, base_shift, learning_shift, rounding,
+    counters, cast_shift, weight, cast_counters,
+):  # fmt: skip
+    """Do the same where sums may need int64: what the numbers allow is read off them, see `fasim.kernels.micro.bounds`.
+
+    Parameters
+    ----------
+    delta : integer[N, J]                   of 16 bits at most
+    act : int16[N, I]                       rows contiguous
+    left, right, offsets
+        As for `update_weights_words`, of these.
+    begin : int32[J]                        scratch
+    halves : int16[2, M, J, 2]              scratch, for numbers whose sums int32 might not hold
+    pairs : int16[M, I, 2]                  scratch
+    parts : int32[2, >= u, I]               scratch
+    sums : int64[u, I]                      scratch; u units are then done at once, see `update_weights_halves`
+    master, base_shift, learning_shift, rounding, counters, cast_shift, weight, cast_counters
+        As for `update_weights_int16`.
+
+    Raises ValueError where shapes, layouts or modes do not fit. Cost: J I M groups of multiply-accumulates, twice as many
+    for units whose sums int32 might not hold; reads and writes the master, writes the weight.
+    """
+    terms, units, _ = left.shape
+    inputs = master.shape[1]
+    whole = delta.shape == (act.shape[0], units) and act.shape[1] == inputs and (act.shape[0] + 1) // 2 == terms
+    scratch = halves.shape == (2, terms, units, 2) and pairs.shape == (terms, inputs, 2) and begin.size >= units
+    block = min(parts.shape[1], sums.shape[0])
+    if not (whole and scratch and parts.shape[2] == sums.shape[1] == inputs and parts.shape[0] == 2 and block > 0):
+        raise ValueError("update_weights_read: needs delta (N, J), act (N, I), factors of these and scratch for them")
+    if not lies_in_rows(act):
+        raise ValueError("update_weights_read: needs rows of act whose elements lie side by side")
+    words = left.reshape(left.size).view(np.int32)
+    most = sums_of(words, units, terms, max(terms, 1), begin[:units])[1]
+    largest = most * largest_of(start(act), act.strides[0], act.shape[0], act.shape[1])
+    if largest < WINDOW:
+        _update(
+            move_words_to_16, left, right, offsets, begin, largest, master, base_shift, learning_shift, rounding, counters,
+            cast_shift, weight, cast_counters,
+        )  # fmt: skip
+    else:
+        interleave_halves(delta, halves)
+        interleave(act, 0, pairs)
+        update_weights_halves(
+            halves, pairs, parts, sums, master, base_shift, learning_shift, _LO, _HI, rounding, SAT, 0, 0, learning_shift,
+            0, counters, True, cast_shift, _LO, _HI, RND, SAT, weight, cast_counters,
+        )  # fmt: skip

@@ -29,7 +29,7 @@ if not VNNI:
 
 
 def test_every_kernel_is_here() -> None:
-    updates = {kernel.__name__ for kernel, *_ in KINDS.values()} | {"update_weights_bytes"}
+    updates = {kernel.__name__ for kernel, *_ in KINDS.values()} | {"update_weights_bytes", "update_weights_read"}
     assert names_of("move", "move_one", "split") == sorted({*updates, "split_panels", "update_weights_of_one"})
 
 
@@ -109,6 +109,62 @@ def test_update_is_its_statement(terms: int, kind: str, rounding: str) -> None:
         np.testing.assert_array_equal(counters, [[3 + outside[0], 7], [5 + outside[1], 9]])
         for memory in (left_of, right_of):
             assert (np.r_[memory[:GUARD], memory[-GUARD:]] == 77).all()
+
+
+def given_numbers(delta: np.ndarray, act: np.ndarray, master: np.ndarray, shift: int) -> list[Any]:
+    """Return the arguments of `update_weights_read`, the rate at place 12, counts at 14 and 17."""
+    (terms, units), inputs = delta.shape, act.shape[1]
+    groups, zeros = -(-terms // 2), np.zeros(units, np.int32)
+    scratch = new(np.int16, 2, groups, units, 2), new(np.int16, groups, inputs, 2), new(np.int32, 2, 4, inputs)
+    sums = *factors(delta, act), zeros, new(np.int32, units), *scratch, new(np.int64, 4, inputs)
+    counters = np.array([[3, 7], [5, 9]])
+    moves = master, shift - 2, np.array([2]), ROUNDINGS["RND"], counters[0], 0
+    return [delta, act, *sums, *moves, new(np.int16, units, inputs), counters[1]]
+
+
+@pytest.mark.parametrize("terms", [1, 2, 3, 9, 64])
+def test_sums_that_int32_may_not_hold(terms: int) -> None:
+    """Numbers of the whole range, small ones, and those whose sums are just inside and just outside of int32."""
+    random = np.random.default_rng(terms)
+    for (units, inputs), kind in product(((1, 1), (6, 64), (13, 97)), ("drawn", "small", "inside", "outside")):
+        delta, act = drawn(np.int16, terms, units), drawn(np.int16, terms, inputs)
+        if kind == "small":
+            delta >>= 9
+        elif kind != "drawn":
+            # two products of -2^15 are 2^31, one more than int32 holds
+            delta, act = np.zeros_like(delta), np.full_like(act, -(2**15))
+            delta[:2] = -(2**15)
+            delta[0] += kind == "inside"
+        gradient = delta.astype(np.int64).T @ act.astype(np.int64)
+        for shift in (3, 15, 24, 31):
+            before = random.integers(*RANGE, (units, inputs), np.int16, endpoint=True)
+            masters, weights, *outside = stated(before, gradient, shift, "RND", 0, RANGE)
+            (master, left_of), given = guarded(before, 77), given_numbers(delta, act, before, shift)
+            given[10] = master
+            kernels.update_weights_read(*given)
+            np.testing.assert_array_equal(master, masters)
+            np.testing.assert_array_equal(given[16], weights)
+            np.testing.assert_array_equal([given[14], given[17]], [[3 + outside[0], 7], [5 + outside[1], 9]])
+            assert (np.r_[left_of[:GUARD], left_of[-GUARD:]] == 77).all()
+
+
+def test_what_is_refused_of_numbers() -> None:
+    delta, act = np.zeros((3, 5), np.int16), np.zeros((3, 70), np.int16)
+    given = given_numbers(delta, act, np.zeros((5, 70), np.int16), 9)
+    kernels.update_weights_read(*given)
+    for place, other, message in (
+        (0, delta[:, :4], "needs delta"),
+        (1, act[:1], "needs delta"),
+        (1, np.zeros((3, 140), np.int16)[:, ::2], "side by side"),
+        (5, given[5][:4], "scratch for them"),
+        (6, given[6][:1], "scratch for them"),
+        (7, given[7][:1], "scratch for them"),
+        (8, given[8][:, :0], "scratch for them"),
+        (9, given[9][:, :69], "scratch for them"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            other = other if message == "side by side" else other.copy()
+            kernels.update_weights_read(*given[:place], other, *given[place + 1 :])
 
 
 def update(kind: str, a: np.ndarray, b: np.ndarray, master: np.ndarray, shift: int, **more: Any) -> Any:  # noqa: ANN401

@@ -77,12 +77,60 @@ def test_sums_of_magnitudes_bound_every_piece() -> None:
         assert pairs.sum(0).max() <= of_all == sum(piece.max() for piece in pieces)
 
 
+@njit
+def _lanes(matrix):  # type: ignore[no-untyped-def]
+    return bounds.lanes_of(matrix.ctypes.data, matrix.strides[0], matrix.shape[0], matrix.shape[1])
+
+
+@njit
+def _pieces(matrix):  # type: ignore[no-untyped-def]
+    return bounds.pieces_of(matrix.ctypes.data, matrix.strides[0], matrix.shape[0], matrix.shape[1])
+
+
+@TILES
+def test_sums_of_lanes_and_of_pieces() -> None:
+    """Numbers of the whole range, -2^15 among them, and one large number in every place of a row."""
+    random, lanes = np.random.default_rng(2), 2 * bounds.INT16.sums.count
+    for rows, terms in product((1, 2, 3, 4, 5, 9), (1, 16, 31, 32, 64, 65, 96, 200, 256)):
+        memory = np.full((rows, terms + 40), LOW, np.int16)
+        matrix = memory[:, 20 : 20 + terms]
+        large = [(row, k) for row in range(rows) for k in (0, terms // 2, terms - 1)]
+        for place in [None, *large]:
+            matrix[:] = random.integers(LOW, HIGH, matrix.shape, np.int16, endpoint=True) if place is None else -3
+            if place:
+                matrix[place] = LOW
+            magnitudes = abs(matrix.astype(np.int64))
+            whole = magnitudes[:, : terms // lanes * lanes].reshape(rows, -1, lanes // 2, 2)
+            expected = whole.sum((1, 3)).max(initial=0)
+            rest = 2 * magnitudes.max() if terms % lanes else 0
+            assert _lanes(matrix) == expected + rest
+            starts = range(0, terms, 2 * bounds.PIECE)
+            assert _pieces(matrix) == max(magnitudes[:, k : k + 2 * bounds.PIECE].sum(1).max() for k in starts)
+
+
 def test_int32_is_used_as_far_as_it_reaches() -> None:
-    decide = turned_wide._most_pairs.py_func
-    assert decide(1000, 2000, 2_000_000, 500) == (500, True)
-    pairs, whole = decide(1000, 200_000, 3_000_000, 500)
-    assert (pairs, whole) == (9 * 32, True)  # ten pieces of 2e8
-    assert decide(2**15, 2**16, 2**18, 500) == (128, False)  # 257 products of 255 and 2^15
+    reach = turned_wide._reach.py_func
+    assert reach(2_000_000, 2_000_000_000, 0, 500) == 500
+    assert reach(200_000_000, 3_000_000_000, 0, 500) == 10 * 32  # ten pieces of 2e8
+    assert reach(200_000_000, 3_000_000_000, 2, 500) == 9 * 32  # and one that begins with the last term
+    assert reach(2**31, 2**32, 0, 500) == 0
+    assert turned_wide._reach_of_halves.py_func(2**15) == 128  # 257 products of 255 and 2^15
+
+
+@TILES
+@pytest.mark.parametrize("terms", [64, 128, 129, 200, 1000])
+@pytest.mark.parametrize("samples", [2, 16, 23, 24, 64])
+def test_large_in_a_or_in_b(samples: int, terms: int) -> None:
+    """One factor all at an end of its range; of the other numbers the largest are just small enough, or not."""
+    random = np.random.default_rng(terms)
+    for large, most in product((0, 1), (1, 300, 1023, 1024, 2100, 4500, 40_000)):
+        matrices = [new(np.int16, rows, terms) for rows in (samples, 70)]
+        matrices[large][:] = random.choice([LOW, HIGH], matrices[large].shape)
+        matrices[large][0] = LOW
+        small = matrices[1 - large]
+        small[:] = np.clip(random.integers(-most, most, small.shape, endpoint=True), LOW, HIGH)
+        small[:2], small[-1] = max(-most, LOW), min(most, HIGH)
+        np.testing.assert_array_equal(wide(*matrices), exact(*matrices))
 
 
 @pytest.mark.parametrize("terms", TERMS)
@@ -94,6 +142,16 @@ def test_full_scale(terms: int) -> None:
     for left, right in product((LOW, HIGH), (LOW, -1, 0, HIGH)):
         a, b = np.full((terms, UNITS), left, np.int16), np.full((terms, 20), right, np.int16)
         assert (outer(a, b) == terms * left * right).all()
+
+
+@TILES
+def test_one_large_block_of_long_rows() -> None:
+    """Numbers all at an end of the range in a few hundred terms of 4400, of some units, and small ones elsewhere."""
+    random = np.random.default_rng(8)
+    for samples, start, units in product((3, 64), (0, 2000, 4000), (slice(0, 70), slice(64, 70), slice(0, 2))):
+        a, b = (random.integers(-9, 10, (rows, 4400), np.int16) for rows in (samples, 70))
+        a[:, start : start + 400], b[units, start : start + 400] = LOW, HIGH
+        np.testing.assert_array_equal(wide(a, b), exact(a, b))
 
 
 @pytest.mark.parametrize("terms", [1, 2, 255, 257, 1024, 5000])
@@ -123,7 +181,7 @@ def test_a_last_term_behind_whole_pieces() -> None:
 @settings(max_examples=60, deadline=None)
 @given(
     st.integers(0, 2**32 - 1),
-    st.sampled_from((24, 33, 64, 65, 130)),
+    st.sampled_from((2, 5, 23, 24, 33, 64, 65, 130)),
     st.sampled_from((1, 6, 47, 48, 49, 97)),
     st.integers(0, 600),
     st.lists(st.integers(0, 15), min_size=8, max_size=8),

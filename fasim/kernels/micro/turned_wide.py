@@ -2,9 +2,11 @@
 
 Most numbers are far smaller than their type allows, so what sums can be is read off them, for each band of units
 (`fasim.kernels.micro.bounds`): int32 takes as many terms as it surely holds, all of them if it can, before they become
-int64. Where that is hardly a piece, terms come as halves of A, ``a = 256 high + low`` with low = 0 .. 255 and high = -128
-.. 127, each turned and multiplied by itself. Against blocks of 255 terms, and halves wherever formats allow large products:
-0.9 of the time for 64 x 784 x 500 small numbers and 0.6 for 64 x 1000 x 1000, 1.05 where nothing is small.
+int64. Magnitudes of A are added first, then, where these do not reach all terms, those of B: rows of saturated units are
+all large, weights are not. Where that is not even a piece, terms come as halves of A, ``a = 256 high + low`` with low = 0
+.. 255 and high = -128 .. 127, each turned and multiplied by itself. Against blocks of 255 terms, and halves wherever
+formats allow large products: 0.9 of the time for 64 x 784 x 500 small numbers and 0.6 for 64 x 1000 x 1000, 1.05 where
+nothing is small; 64 x 800 x 800 of saturated units and weights take 0.7 of the time of halves.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from numba.extending import intrinsic
 from fasim.kernels.compile import kernel
 from fasim.kernels.micro.arrays import keep
 from fasim.kernels.micro.blocks import block_length
-from fasim.kernels.micro.bounds import WINDOW, largest_of, sums_of
+from fasim.kernels.micro.bounds import PIECE, WINDOW, largest_of, pieces_of, sums_of
 from fasim.kernels.micro.kinds import INT16
 from fasim.kernels.micro.turn import turn_sums, turn_words
 from fasim.kernels.micro.turned import (
@@ -41,8 +43,6 @@ from fasim.kernels.micro.turned import (
 _LANES = INT16.sums.count
 _WORD, _LONG = 4, 8
 _ALIGNMENT = 64
-# Pairs of terms from which on it is faster to make int64 of their sums than to multiply halves
-_PIECE = 32
 _LINES = BAND + MOST
 
 
@@ -113,18 +113,21 @@ def _join(low, high, out):
 
 
 @njit(inline="always", cache=True)
-def _most_pairs(largest, of_piece, of_all, pairs):
-    """Return how many pairs of terms, and a half one, int32 adds, and whether whole: else as halves of A.
+def _reach(of_piece, of_all, rest, pairs):
+    """Return how many pairs of terms int32 adds: all, or whole pieces, each behind the others, and a half one behind them.
 
-    No half is larger than 255: int32 holds 257 products of any.
+    `of_piece` and `of_all` are bounds of what is added of a piece and of all. A piece, 64 terms, is as short as it is still
+    faster to make int64 of its sum than to multiply halves.
     """
-    if largest * of_all < WINDOW:
-        return max(pairs, 1), True
-    # terms that begin and end anywhere touch one piece more than they are long
-    pieces = (WINDOW - 1) // (largest * of_piece) - 1
-    if pieces > 0:
-        return pieces * _PIECE, True
-    return ((WINDOW - 1) // (255 * largest) - 1) // 2, False
+    if of_all < WINDOW:
+        return max(pairs, 1)
+    return max((WINDOW - 1) // of_piece - min(rest, 1), 0) * PIECE
+
+
+@njit(inline="always", cache=True)
+def _reach_of_halves(largest):
+    """Return how many pairs of halves int32 adds, and a half one: no half is larger than 255."""
+    return ((WINDOW - 1) // (255 * largest) - 1) // 2
 
 
 @kernel
@@ -173,17 +176,28 @@ def turned_wide(a, a_step, b, b_step, out, out_step, rows, columns, terms):
         turn_words(a + n * a_step, a_step, _start(turned), line, count, pairs, 0)
         for i in range(count if rest else 0):
             copy_last(a + (n + i) * a_step + pairs * _WORD, rest, _start(turned) + pairs * line + i * _WORD, 0)
-        of_piece, of_all = sums_of(turned, lanes, pairs + rest // 2, _PIECE, scratch[:lanes])
+        of_piece, of_all = sums_of(turned, lanes, pairs + rest // 2, PIECE, scratch[:lanes])
+        largest_a = np.int64(0)
         for first in range(0, columns, BAND):
             here, to = min(BAND, columns - first), out + n * out_step + _LONG * first
             mine = totals[: (here + each - 1) // each * each * lanes]
             largest = largest_of(b + first * b_step, b_step, here, terms)
-            length, whole = _most_pairs(largest, of_piece, of_all, pairs)
+            length = _reach(largest * of_piece, largest * of_all, rest, pairs)
+            if length < pairs:
+                largest_a = max(largest_a, largest_of(a + n * a_step, a_step, count, terms))
+                of_piece_b = pieces_of(b + first * b_step, b_step, here, terms)
+                length = max(length, _reach(largest_a * of_piece_b, WINDOW, rest, pairs))
+            whole = length > 0
+            if not whole:
+                length = _reach_of_halves(largest)
             if not (whole or halved):
                 _halve(turned.view(np.int16)[: 2 * used], low.view(np.int16), high.view(np.int16))
                 halved = True
             wide = not whole or length < pairs
             block = block_length(min(length, pairs), INTEGER_TERMS, 1)
+            if whole and wide:
+                # what int32 surely holds are whole pieces: none may begin or end within one
+                block = min(length, INTEGER_TERMS)
             length = length - length % block if wide else pairs + block
             for start in range(0, max(pairs, 1), block):
                 stop, fresh = start + block, start % length == 0

@@ -11,6 +11,7 @@ from numba import njit
 from fasim.kernels.compile import kernel
 from fasim.kernels.micro import portable, turned_wide
 from fasim.kernels.micro.blocks import BLOCK_BYTES, block_length
+from fasim.kernels.micro.bounds import WINDOW, lanes_of, largest_of
 from fasim.kernels.micro.dot_wide import wide_tile
 from fasim.kernels.micro.gemm import multiply
 from fasim.kernels.micro.kinds import INT16, WIDE
@@ -23,6 +24,8 @@ _SPLIT_ROWS, _SPLIT_COLUMNS, _SPLIT_ONE_ROW = (3, 4, 8) if WIDE else (2, 2, 4)
 # Columns for which A is read once from the second-level cache, and how much of A is to stay in it
 _NEAR = 16
 _BAND_BYTES = 256 * 1024
+# Columns that are proven at once
+_LOOKED_AT = 64
 
 _many = wide_tile(INT16, _ROWS, _COLUMNS, split=False)
 _one = wide_tile(INT16, 1, _ONE_ROW, split=False)
@@ -73,6 +76,35 @@ def cover_split(a, a_step, b, b_step, out, out_step, rows, columns, terms):
     )  # fmt: skip
 
 
+@njit(inline="always", cache=True)
+def _lanes_of(b, b_step, rows, terms):
+    """Return a bound of ``sum |b|`` over what any lane adds in a block of terms."""
+    length, most = block_length(terms, BLOCK_BYTES // _SIZE, _STEP), np.int64(0)
+    for start in range(0, terms, length):
+        most = max(most, lanes_of(b + start * _SIZE, b_step, rows, min(length, terms - start)))
+    return most
+
+
+@kernel
+def cover_any(a, a_step, b, b_step, out, out_step, rows, columns, terms):
+    """``out = a b^T`` of any int16, likewise: whole where int32 surely holds what each lane adds, read off the numbers.
+
+    That is looked at for some units at once, which then lie in the cache. To look at B takes as long as a row of A: one
+    alone is not worth it.
+    """
+    if rows == 1:
+        cover_split(a, a_step, b, b_step, out, out_step, rows, columns, terms)
+        return
+    of_a, largest_a = _lanes_of(a, a_step, rows, terms), largest_of(a, a_step, rows, terms)
+    for c in range(0, columns, _LOOKED_AT):
+        here, right, place = min(_LOOKED_AT, columns - c), b + c * b_step, out + 8 * c
+        holds = of_a * largest_of(right, b_step, here, terms) < WINDOW
+        if holds or largest_a * _lanes_of(right, b_step, here, terms) < WINDOW:
+            cover_bounded(a, a_step, right, b_step, place, out_step, rows, here, terms)
+        else:
+            cover_split(a, a_step, right, b_step, place, out_step, rows, here, terms)
+
+
 @kernel
 def gemm_nt_int16_wide(a, b, split, out):
     """Multiply matrices of int16 along their rows, exactly for any K.
@@ -93,6 +125,6 @@ def gemm_nt_int16_wide(a, b, split, out):
     """
     many, word, long = len(a) >= _BATCH, np.int16(0), np.int64(0)
     if split:
-        multiply(_portable_wide, cover_split, _turned, many, word, word, long, a, b, out)
+        multiply(_portable_wide, cover_any, _turned, many, word, word, long, a, b, out)
     else:
         multiply(_portable_wide, cover_bounded, _turned, many, word, word, long, a, b, out)
