@@ -23,6 +23,9 @@ from fasim.scalar.rounding import OVERFLOWS, ROUNDINGS
 SAT, RND, TRN = OVERFLOWS["SAT"], ROUNDINGS["RND"], ROUNDINGS["TRN"]
 WHOLE = {INT8: limits(Fixed(8, 0), "SAT"), INT16: limits(Fixed(16, 0), "SAT")}
 FLIP = 0x80808080
+# units from which on it pays to look whether int32 holds their sums: with 10 of 500 inputs, in batches of 64, a step of 520
+# us took 14 us longer
+WORTH_A_LOOK = 16
 
 
 def moved(found: Factors, gradient: Operands, update: Operands, cast: Operands) -> list[Call] | None:
@@ -35,7 +38,7 @@ def moved(found: Factors, gradient: Operands, update: Operands, cast: Operands) 
         return None
     rounding, weight, bits = update.modes[2], cast.out, cast.op.attrs["shift"]
     wide = gradient.out.dtype != np.int32
-    if wide and weight.dtype != INT16:
+    if wide and (weight.dtype != INT16 or len(weight) < WORTH_A_LOOK):
         return None
     delta, act = gradient.read[0][:, gradient.part.start : gradient.part.stop], gradient.read[1]
     units, inputs = delta.shape[1], act.shape[1]

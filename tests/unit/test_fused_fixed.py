@@ -21,7 +21,8 @@ from fasim.state import State, initial_state, set_learning_rate
 WITHOUT_MASTER = str(Path(__file__).parents[2] / "benchmarks" / "s8_without_master.toml")
 PASSES = {
     *(kernels.update_weights, kernels.update_weights_bytes, kernels.update_weights_words),
-    *(kernels.update_weights_int16, kernels.update_weights_read, kernels.update_weights_of_one),
+    *(kernels.update_weights_int16, kernels.update_weights_halves, kernels.update_weights_read),
+    kernels.update_weights_of_one,
 }
 NETWORK = Network.parse("70-37-29-5")
 STEPS = 3
@@ -127,7 +128,7 @@ def kernels_of(step: Schedule, **options: bool) -> list[object]:
     ("datapath", "expected"),
     [
         ("s8", [kernels.update_weights_bytes if VNNI else kernels.update_weights_words] * 3),
-        ("s16", [kernels.update_weights_read] * 2 + [kernels.update_weights_int16]),
+        ("s16", [kernels.update_weights_halves, kernels.update_weights_read, kernels.update_weights_int16]),
         ("s8_stoch", [kernels.update_weights] * 3),
         (WITHOUT_MASTER, [kernels.update_weights] * 3),
     ],
