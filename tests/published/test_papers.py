@@ -152,6 +152,12 @@ def test_regression_orders():
     assert max(adam["fa"], adam["bp"]) < adam["dfa"] < adam["sdfa"] < adam["shallow"]
 
 
+@pytest.mark.parametrize("measure", ["test_error", "train_error"])
+@pytest.mark.parametrize("rule", ["shallow", "bp", "fa", "dfa", "sdfa"])
+def test_synthetic_classification_is_reproduced(rule, measure):
+    assert row_of("004-C", rule, measure).verdict == "reproduced"
+
+
 @pytest.mark.parametrize("rule", ["bp", "fa", "drtp"])
 def test_mnist_with_one_hidden_layer_is_reproduced(rule):
     assert row_of("004-M", f"784-500-10 {rule}", "test_error").verdict == "reproduced"
