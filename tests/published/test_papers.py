@@ -143,7 +143,7 @@ def test_bands_tell_rules_apart():
 
 
 def test_regression_orders():
-    """The talk's order with the default optimizer of the authors' code; with Adam FA first and DFA behind BP."""
+    """The talk's order with the default optimizer of the authors' code; with Adam DFA is behind BP and FA."""
     rules = ("shallow", "bp", "fa", "dfa", "sdfa")
     losses = {rule: row_of("004-R", rule, "test_loss").mean for rule in rules}
     assert losses["dfa"] < min(losses["bp"], losses["fa"])
