@@ -63,6 +63,7 @@ PARTS = (
     Part("004-M", "784-1000-1000-10 *", 3),
     Part("004-M", "*", 1, variant="slow-one"),
     Part("004-M", "*", 1, variant="slow-two"),
+    Part("003-E4", "dfa *,fa b1", 1, variant="standardised"),
     Part("003-E4", "dfa *,fa b1", 3),
     Part("002-T", "1x800-tanh,2x800-tanh", 3),
     Part("003-E4", "fa *", 1),
