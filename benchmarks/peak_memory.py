@@ -7,6 +7,7 @@ is what the system counts as resident (Linux), from after the kernels were compi
 from __future__ import annotations
 
 import argparse
+import ctypes
 import gc
 import json
 import subprocess
@@ -49,6 +50,7 @@ def measure(net: str, datapath: str) -> dict[str, float]:
     warm.run(1)
     del warm
     gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # else what was freed above counts as resident before and hides as much of the peak
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before = resident("VmRSS")
     data, order = samples_of(network)
