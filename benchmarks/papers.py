@@ -34,7 +34,6 @@ class Part(NamedTuple):
 
 PARTS = (
     Part("003-E3", "128 *", 3, 10),
-    Part("003-E4", "dfa *", 5, 5),
     Part("000-L1", "100x240 *", 3),
     Part("000-L1", "100x240 bp", 3, variant="equal-rates"),
     Part("001-T1", "cifar10 *", 1, 4),
@@ -63,10 +62,11 @@ PARTS = (
     Part("004-M", "784-1000-1000-10 *", 3),
     Part("004-M", "*", 1, variant="slow-one"),
     Part("004-M", "*", 1, variant="slow-two"),
-    Part("003-E4", "dfa *,fa b1", 1, variant="standardised"),
     Part("003-E4", "dfa *,fa b1", 3),
+    Part("003-E4", "dfa b2", 3, variant="repeated"),
     Part("002-T", "1x800-tanh,2x800-tanh", 3),
     Part("003-E4", "fa *", 1),
+    Part("003-E4", "dfa *", 1, variant="unit"),
     Part("003-E1", "2x800-tanh *", 3),
     Part("003-E2", "2x800-tanh *", 3),
 )
