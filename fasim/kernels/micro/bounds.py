@@ -135,12 +135,18 @@ def _largest_piece(_context, source, step, rows, terms):
 
 
 @njit(inline="always", cache=True)
-def largest_of(b, b_step, rows, terms):
-    """Return the largest magnitude in rows of int16 at an address, the step between them in bytes."""
+def _in_rows(largest, b, b_step, rows, terms):
+    """Return the largest that is found in any rows, four at a time."""
     found = np.int64(0)
     for j in range(0, rows, _ROWS):
-        found = max(found, _largest(b + j * b_step, b_step, min(_ROWS, rows - j), terms))
+        found = max(found, largest(b + j * b_step, b_step, min(_ROWS, rows - j), terms))
     return found
+
+
+@njit(inline="always", cache=True)
+def largest_of(b, b_step, rows, terms):
+    """Return the largest magnitude in rows of int16 at an address, the step between them in bytes."""
+    return _in_rows(_largest, b, b_step, rows, terms)
 
 
 @njit(inline="always", cache=True)
@@ -149,19 +155,14 @@ def lanes_of(b, b_step, rows, terms):
 
     A lane adds a pair of terms out of each vector; which of them that is in the last one, the bound leaves open.
     """
-    found = np.int64(0)
-    for j in range(0, rows, _ROWS):
-        found = max(found, _largest_lane(b + j * b_step, b_step, min(_ROWS, rows - j), terms))
+    found = _in_rows(_largest_lane, b, b_step, rows, terms)
     return found if terms % _LANES == 0 else found + 2 * largest_of(b, b_step, rows, terms)
 
 
 @njit(inline="always", cache=True)
 def pieces_of(b, b_step, rows, terms):
     """Return the largest ``sum |b|`` over a piece, 64 terms that follow one another, in rows of int16 at an address."""
-    found = np.int64(0)
-    for j in range(0, rows, _ROWS):
-        found = max(found, _largest_piece(b + j * b_step, b_step, min(_ROWS, rows - j), terms))
-    return found
+    return _in_rows(_largest_piece, b, b_step, rows, terms)
 
 
 @njit(inline="always", cache=True)
