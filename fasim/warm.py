@@ -125,6 +125,9 @@ def _variations(datapath: str, hidden: str, loss: str) -> Iterator[Case]:
     for topology in (DENSE, MAPS):
         yield Case("dfa", datapath, hidden, loss, topology, observe=True)
     yield Case("dfa", datapath, hidden, loss, threads=2)
+    # products that threads divide by columns, as strided parts of arrays
+    for topology, batch in product((WIDE, WIDER), (4, 32)):
+        yield Case("bp", datapath, hidden, loss, topology, batch=batch, threads=2)
 
 
 def warm_up(given: Sequence[Case], on_case: Callable[[], None] | None = None) -> Warmed:

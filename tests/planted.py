@@ -36,6 +36,27 @@ def trained(name: str, backend: str = "cpu") -> str:
 
 MUTANTS = (
     Mutant(
+        "columns follow columns without a barrier",
+        "fasim/backends/cpu.py",
+        'division.by in ("columns", "whole")',
+        'division.by == "whole"',
+        "tests/unit/test_float_parts.py::test_columns_lie_between_barriers[strategy3-7]",
+    ),
+    Mutant(
+        "a thread multiplies the first columns of a matrix instead of its own",
+        "fasim/backends/cpu_bind.py",
+        "return self.of(matrix) if self.columns else matrix",
+        "return matrix[:, : self.stop - self.start] if self.columns else matrix",
+        "tests/unit/test_float_parts.py::test_any_division_gives_the_same_bits[columns-bp-70-37-21-3]",
+    ),
+    Mutant(
+        "in fixed point a thread adds the biases of other units",
+        "fasim/backends/cpu_sums.py",
+        "return o.part.units_of(bias)",
+        "return bias[: len(o.part.units_of(bias))]",
+        f"{PRESETS}[bp-s16]",
+    ),
+    Mutant(
         "fixed-point update adds the step",
         "fasim/kernels/micro/casts.py",
         "value = b.sub(cast.load(addresses[1], parameter.dtype), step)",

@@ -20,14 +20,27 @@ UPDATES = ((kinds.GRAD, kinds.UPDATE), (kinds.GRAD, kinds.UPDATE, kinds.REQUANT)
 
 
 class Slice(NamedTuple):
-    """Rows start, ..., stop - 1 of a tensor's first axis."""
+    """Rows start, ..., stop - 1 of a tensor's first axis, or as many columns of a batch."""
 
     start: int
     stop: int
+    columns: bool = False
 
     def of(self, array: np.ndarray) -> np.ndarray:
-        """Return these rows of an array."""
-        return array[self.start : self.stop]
+        """Return these rows or columns of an array."""
+        return array[:, self.start : self.stop] if self.columns else array[self.start : self.stop]
+
+    def rows_of(self, batch: np.ndarray) -> np.ndarray:
+        """Return the rows of a batch that are read: all where columns are divided."""
+        return batch if self.columns else self.of(batch)
+
+    def units_of(self, array: np.ndarray) -> np.ndarray:
+        """Return the rows of an array, one a unit, that columns need; all where rows of a batch are divided."""
+        return array[self.start : self.stop] if self.columns else array
+
+    def columns_of(self, matrix: np.ndarray) -> np.ndarray:
+        """Return the columns of a matrix that columns need; all where rows of a batch are divided."""
+        return self.of(matrix) if self.columns else matrix
 
 
 def load_labels(schedule: Schedule, arrays: Arrays, labels: np.ndarray, rows: Slice, batch: np.ndarray) -> list[Call]:
@@ -45,7 +58,7 @@ class Division(NamedTuple):
     """What the threads divide among them of an op."""
 
     by: str
-    """``rows`` of the batch, ``units``, or ``whole``: nothing, one thread does all."""
+    """``rows`` of the batch, ``units``, ``columns`` of a batch, or ``whole``: nothing, one thread does all."""
     extent: int
     """How many there are; 0 for rows."""
 

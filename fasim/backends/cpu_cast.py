@@ -43,8 +43,8 @@ class Operands:
         self.first = part.start * (tensor.elements // (tensor.shape or (1,))[0])
 
     def rows(self, index: int) -> np.ndarray:
-        """Return the slice of an operand."""
-        return self.part.of(self.read[index])
+        """Return the slice of an operand, all of a batch whose columns are divided."""
+        return self.part.rows_of(self.read[index])
 
     def shaped(self, value: Value) -> np.ndarray:
         """Return an array in the shape of its tensor."""

@@ -84,7 +84,7 @@ class _Operands:
 
     def __init__(self, schedule: Schedule, op: Op, arrays: Arrays, part: Slice) -> None:
         self.schedule, self.op, self.arrays, self.part = schedule, op, arrays, part
-        self.by_rows = schedule[op.writes[0]].axes.startswith("N")
+        self.by_rows = schedule[op.writes[0]].axes.startswith("N") and not part.columns
         self.read = [self.array(value) for value in op.reads]
         whole = arrays[op.writes[0].tensor]
         self.out = whole if op.kind == kinds.SQUARED_NORM else part.of(whole)
@@ -126,7 +126,8 @@ def _plain(kernel: Callable[..., Any], *names: str) -> Bind:
 
 
 def _dense(op: Op, o: _Operands) -> Call:  # noqa: ARG001
-    return _dense_kernel(o.schedule), (*o.read, o.out)
+    act, weight, bias = o.read
+    return _dense_kernel(o.schedule), (act, o.part.units_of(weight), o.part.units_of(bias), o.out)
 
 
 def _dense_kernel(schedule: Schedule) -> Callable[..., Any]:
@@ -234,6 +235,11 @@ def _by_function(suffix: str = "") -> Bind:
     return lambda op, o: (getattr(kernels, op.attrs["function"] + suffix), (*o.read, o.out))
 
 
+def _project(op: Op, o: _Operands) -> Call:  # noqa: ARG001
+    signal, matrix = o.read
+    return kernels.project_error, (signal, o.part.columns_of(matrix), o.scale, o.out)
+
+
 def _project_up(op: Op, o: _Operands) -> Call:
     signal, matrix = o.read
     return kernels.project_up, (signal, matrix.reshape(len(matrix), -1), o.scale, o.out)
@@ -282,7 +288,7 @@ _KINDS: dict[str, Bind] = {
     kinds.RESIDUAL: _plain(kernels.residual),
     kinds.SIGN: _plain(kernels.sign),
     kinds.SLOPE: _by_function("_slope"),
-    kinds.PROJECT: _plain(kernels.project_error, "scale"),
+    kinds.PROJECT: _project,
     kinds.PROJECT_UP: _project_up,
     kinds.PROJECT_CONV: _project_conv,
     kinds.PROJECT_ELL: _plain(kernels.project_ell, "scale"),

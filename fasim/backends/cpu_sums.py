@@ -32,7 +32,7 @@ ROWS_IN_CACHE = 64
 def dense(op: Op, o: Operands) -> list[Call]:
     """Bind DENSE."""
     scratch: tuple[np.ndarray, ...]
-    rows, weight, bias = o.rows(0), o.read[1], _bias(op, o)
+    rows, weight, bias = o.rows(0), o.part.units_of(o.read[1]), _bias(op, o)
     if "accumulator" in op.attrs:
         registers = _registers(op, o, weight.shape[0])
         arguments = rows, weight, bias, op.attrs["bias_shift"], *_modes(op, o), registers, *_ends(o)
@@ -61,7 +61,7 @@ def conv(op: Op, o: Operands) -> list[Call]:
 
 def project(op: Op, o: Operands) -> list[Call]:
     """Bind PROJECT."""
-    rows, matrix = o.rows(0), o.read[1]
+    rows, matrix = o.rows(0), o.part.columns_of(o.read[1])
     if "accumulator" in op.attrs:
         registers = _registers(op, o, matrix.shape[1])
         return [(kernels.project_accumulate, (rows, matrix, *_modes(op, o), registers, *_ends(o)))]
@@ -149,7 +149,8 @@ def add_bias(op: Op, o: Operands) -> Call:
 
 def _bias(op: Op, o: Operands) -> np.ndarray:
     """Return the bias, or zeros where the datapath has none."""
-    return o.read[2] if len(op.reads) == 3 else np.zeros(o.schedule[op.reads[1]].shape[0], np.int8)
+    bias = o.read[2] if len(op.reads) == 3 else np.zeros(o.schedule[op.reads[1]].shape[0], np.int8)
+    return o.part.units_of(bias)
 
 
 def _ascending(op: Op, o: Operands) -> tuple[Any, ...]:

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from fasim import rules
-from fasim.backends import Samples
+from fasim.backends import Samples, cpu
 from fasim.backends.cpu import CpuProgram
+from fasim.backends.table import Call
+from fasim.fixedpoint import load_datapath
 from fasim.network import Network
 from fasim.optimizers import OPTIMIZERS
 from fasim.schedule import Schedule, StepSettings
@@ -18,6 +20,7 @@ from fasim.state import State, initial_state, set_learning_rate
 from tests.schedules import ALL_RULES, DENSE_RULES, NETS
 
 BATCH, STEPS, RATE = 5, 3, 2.0**-6
+PRODUCTS = ("dense_forward", "project_error")
 WIDE = "70-37-21-3"
 
 
@@ -57,6 +60,13 @@ CASES = [
 ]
 
 
+@pytest.fixture(params=[cpu.LARGE_MATRIX, 1], ids=["rows", "columns"])
+def divided(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products of small matrices by rows of the batch, as they are, or by columns like those of large ones."""
+    monkeypatch.setattr(cpu, "LARGE_MATRIX", request.param)
+
+
+@pytest.mark.usefixtures("divided")
 @pytest.mark.parametrize(("rule", "net"), CASES)
 def test_any_division_gives_the_same_bits(rule: str, net: str) -> None:
     network, schedule = scheduled(net, rule)
@@ -65,6 +75,7 @@ def test_any_division_gives_the_same_bits(rule: str, net: str) -> None:
         assert_same(trained(network, schedule, threads), expected)
 
 
+@pytest.mark.usefixtures("divided")
 @pytest.mark.parametrize(
     ("net", "settings"),
     [
@@ -83,11 +94,54 @@ def test_any_division_of_what_is_between(net: str, settings: dict[str, Any]) -> 
         assert_same(trained(network, schedule, threads), expected)
 
 
+@pytest.mark.usefixtures("divided")
 def test_a_large_batch_takes_the_other_order_of_additions() -> None:
     network, schedule = scheduled(WIDE, "dfa", batch=40)
     expected = trained(network, schedule, 1)
     for threads in (2, 3):
         assert_same(trained(network, schedule, threads), expected)
+
+
+def calls_of_threads(
+    net: str, datapath: str, threads: int, rule: str = "bp"
+) -> tuple[dict[str, np.ndarray], list[list[Call]]]:
+    """Return the buffers of a program, and what each thread calls in a step."""
+    network = Network.parse(net)
+    schedule = rules.training_step(network, rule, StepSettings(BATCH), load_datapath(datapath))
+    state, program = initial_state(network, schedule, 1), CpuProgram(schedule, threads=threads)
+    set_learning_rate(state, schedule, RATE)
+    data = Samples(np.zeros((BATCH, network.inputs), np.uint8), np.zeros(BATCH, np.int64))
+    bound = program.bind(state, data, program.parts.body)
+    return program.buffers, [worker.table.calls for worker in bound.workers]
+
+
+def takes(call: Call, part: np.ndarray) -> bool:
+    """Tell whether an argument of a call is this part of this array."""
+    return any(isinstance(one, np.ndarray) and one.__array_interface__ == part.__array_interface__ for one in call[1])
+
+
+@pytest.mark.parametrize("datapath", ["float32", "s16"])
+def test_large_matrices_are_divided_by_columns(datapath: str) -> None:
+    """Whole vectors of them, so that no part begins within one."""
+    buffers, threads = calls_of_threads("784-100-3000-10", datapath, 3)
+    for name, ends in (("preact.1", (0, 32, 64, 100)), ("preact.2", (0, 992, 2000, 3000)), ("signal.1", (0, 32, 64, 100))):
+        written = buffers.get(f"accumulator.{name}", buffers[name])
+        for index, calls in enumerate(threads):
+            mine = written[:, slice(*ends[index : index + 2])]
+            assert any(takes(call, mine) for call in calls), (name, index)
+    last = buffers.get("accumulator.preact.3", buffers["preact.3"])
+    assert any(takes(call, last[:1]) for call in threads[0]), "30,000 weights are few"
+
+
+@pytest.mark.parametrize(("rule", "products"), [("bp", 5), ("strategy3", 7)])
+def test_columns_lie_between_barriers(rule: str, products: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each reads rows that other threads write; rows behind them are of columns that other threads write."""
+    monkeypatch.setattr(cpu, "LARGE_MATRIX", 1)
+    for calls in calls_of_threads("70-37-21-17", "float32", 2, rule)[1]:
+        names = [kernel.__name__ for kernel, _ in calls]
+        places = [place for place, (_, given) in enumerate(calls) if names[place] in PRODUCTS and len(given[0]) == BATCH]
+        assert len(places) == products
+        assert {names[place + side] for place in places for side in (-1, 1)} == {"meet"}
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

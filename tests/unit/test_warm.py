@@ -26,6 +26,9 @@ train --epochs 1 --batch-size 1 --rule dkp --optimizer momentum
 train --epochs 1 --datapath s16 --batch-size 1
 train --epochs 1 --datapath s8 --batch-size 1 --net 64-600-10
 train --epochs 1 --datapath s8 --threads 2 --rule kp
+train --epochs 1 --threads 2 --rule bp --net 64-300-300-10
+train --epochs 1 --threads 2 --rule bp --net 64-300-300-10 --datapath s8
+train --epochs 1 --threads 2 --rule bp --net 64-300-300-10 --datapath s16 --batch-size 4
 train --epochs 1 --datapath s8 --feedback uniform+k:1 --rule drtp
 train --epochs 1 --last-batch keep --train-accuracy --stages hidden:10,all:5
 train --epochs 1 --target input --datapath s8 --output sigmoid --hidden relu
