@@ -75,7 +75,6 @@ def test_any_division_gives_the_same_bits(rule: str, net: str) -> None:
         assert_same(trained(network, schedule, threads), expected)
 
 
-@pytest.mark.usefixtures("divided")
 @pytest.mark.parametrize(
     ("net", "settings"),
     [
