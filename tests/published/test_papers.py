@@ -161,3 +161,14 @@ def test_synthetic_classification_is_reproduced(rule, measure):
 @pytest.mark.parametrize("rule", ["bp", "fa", "drtp"])
 def test_mnist_with_one_hidden_layer_is_reproduced(rule):
     assert row_of("004-M", f"784-500-10 {rule}", "test_error").verdict == "reproduced"
+
+
+@pytest.mark.parametrize("family", ["b1", "b3", "b4", "b5"])
+def test_feedback_families_are_reproduced(family):
+    assert row_of("003-E4", f"dfa {family}", "test_error").verdict == "reproduced"
+
+
+def test_ten_units_with_a_signal_are_too_few_for_the_published_figure():
+    identity = row_of("003-E4", "dfa b2", "test_error")
+    assert identity.verdict == NOT_REPRODUCED
+    assert identity.mean > row_of("003-E4", "dfa b1", "test_error").mean + 1
