@@ -1,8 +1,8 @@
 """Long accuracy runs, one resumable line a cell and seed in ``benchmarks/results/accuracy.jsonl``.
 
 ``python benchmarks/accuracy.py`` runs what has no line yet (MNIST must be in ``FASIM_DATA``, about an hour on two cores);
-``--table NAME`` runs one table, ``--list`` shows what there is, ``--part 0/2`` and ``--part 1/2`` share the work between
-two processes. ``benchmarks/render.py`` makes the tables of the documentation from the lines.
+``--table NAME`` runs one table, ``--list`` shows what there is; several processes share the work. ``benchmarks/render.py``
+makes the tables of the documentation from the lines.
 """
 
 from __future__ import annotations

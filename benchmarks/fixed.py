@@ -1,8 +1,8 @@
 """Fixed point beside float32 on MNIST, one resumable line a cell and seed in ``benchmarks/results/fixed.jsonl``.
 
 ``python benchmarks/fixed.py`` runs what has no line yet (MNIST must be in ``FASIM_DATA``, about an hour on two cores);
-``--table NAME`` runs one table, ``--list`` shows what there is, ``--part 0/2`` and ``--part 1/2`` share the work between
-two processes. ``benchmarks/render.py`` makes the tables of ``docs/fixed-point-results.md`` from the lines.
+``--table NAME`` runs one table, ``--list`` shows what there is; several processes share the work. ``benchmarks/render.py``
+makes the tables of ``docs/fixed-point-results.md`` from the lines.
 
 - ``presets``: each rule in float32 and on presets, 784-500-10. One hidden layer: fa, ifa, hybrid and the strategies are dfa
   there, dkp is kp (the same matrix, the same steps).

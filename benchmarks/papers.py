@@ -1,9 +1,9 @@
 """The runs behind ``docs/papers.md``, one resumable line a case and seed in ``benchmarks/results/papers.jsonl``.
 
 What is run is said by ``fasim/experiments/*.toml``; here stands only how much of it: short runs first, then the papers' own
-length where a run takes minutes. ``--table 004-M`` runs one experiment, ``--list`` shows what is missing, ``--part 0/2``
-and ``--part 1/2`` share the work between two processes; ``fasim run 004-M --results benchmarks/results/papers.jsonl`` adds
-any others. MNIST and CIFAR-10 must be in ``FASIM_DATA``; ``benchmarks/render.py`` makes the page from the lines.
+length where a run takes minutes. ``--table 004-M`` runs one experiment, ``--list`` shows what is missing; several processes
+share the work; ``fasim run 004-M --results benchmarks/results/papers.jsonl`` adds any others. MNIST and CIFAR-10 must be in
+``FASIM_DATA``; ``benchmarks/render.py`` makes the page from the lines.
 """
 
 from __future__ import annotations
@@ -64,8 +64,9 @@ PARTS = (
     Part("004-M", "784-1000-1000-10 *", 3),
     Part("003-E4", "dfa *,fa b1", 3),
     Part("003-E4", "dfa b2", 3, variant="repeated"),
-    Part("002-T", "1x800-tanh,2x800-tanh", 3),
-    Part("003-E4", "fa *", 1),
+    Part("002-T", "1x800-tanh *", 3),
+    Part("002-T", "2x800-tanh *", 3),
+    Part("003-E4", "fa *", 3),
     Part("003-E4", "dfa *,fa b1", 1, variant="unit"),
     Part("003-E1", "2x800-tanh *", 3),
     Part("003-E2", "2x800-tanh *", 3),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -11,23 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from fasim.machine import commit, provenance
-from fasim.result_lines import append, done, key
+from fasim.result_lines import append, claimed, done, key
 
 __all__ = ["append", "done", "key", "provenance", "run_missing"]
 
 
 def run_missing(title: str, path: Path, cells: Sequence[Any], run: Callable[[Any], dict[str, Any]]) -> int:
-    """Run what has no line yet, as the command line asks; return the exit code.
+    """Run what has no line yet and no other process is at, as the command line asks; return the exit code.
 
     Cells are dataclasses or plain values, with everything that decides a result; ``table`` is the one to choose by.
     """
     parser = argparse.ArgumentParser(description=title.splitlines()[0])
     parser.add_argument("--table", help="only this table")
-    parser.add_argument("--part", default="0/1", help="i/n: every n-th cell, from the i-th")
     parser.add_argument("--list", action="store_true", help="show the tables and what is missing")
     given = parser.parse_args()
-    index, parts = map(int, given.part.split("/"))
-    wanted = [cell for cell in cells if given.table in (None, _plain(cell)["table"])][index::parts]
+    wanted = [cell for cell in cells if given.table in (None, _plain(cell)["table"])]
     finished = done(path)
     missing = [cell for cell in wanted if key(_plain(cell)) not in finished]
     if given.list:
@@ -37,10 +34,12 @@ def run_missing(title: str, path: Path, cells: Sequence[Any], run: Callable[[Any
         return 0
     commit()
     for cell in missing:
-        line = run(cell)
-        append(path, line)
-        print(" ".join(str(value) for value in _plain(cell).values()), "->", line.get("shown", ""))
-        sys.stdout.flush()
+        with claimed(path, _plain(cell)) as mine:
+            if not mine:
+                continue
+            line = run(cell)
+            append(path, line)
+        print(" ".join(str(value) for value in _plain(cell).values()), "->", line.get("shown", ""), flush=True)
     return 0
 
 

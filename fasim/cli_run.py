@@ -212,17 +212,19 @@ def _run_missing(
     try:
         with Progress(longest, len(missing), compiling=compiling) as progress:
             for case, cell in missing:
-                if result_lines.key(cell) in result_lines.done(path):  # another process has run it meanwhile
-                    continue
                 title = f"{experiment.name} {case.name} seed {cell['seed']}"
                 count = read.threads(threads, case.network(), case.step_settings())
 
                 def on_epoch(epoch: Epoch, title: str = title) -> None:
                     progress.step_done(f"{title}, epoch {epoch.epoch}")
 
-                line = run_case(case, cell["seed"], epochs=epochs, backend=backend, threads=count, on_epoch=on_epoch)
-                again = {"command": command_of(cell), **machine.provenance(count)}
-                result_lines.append(path, {"cell": cell, **line, **again})
+                with result_lines.claimed(path, cell) as mine:
+                    if not mine:
+                        progress.say(f"{title}: left to another process")
+                        continue
+                    line = run_case(case, cell["seed"], epochs=epochs, backend=backend, threads=count, on_epoch=on_epoch)
+                    again = {"command": command_of(cell), **machine.provenance(count)}
+                    result_lines.append(path, {"cell": cell, **line, **again})
                 progress.say(f"{title}: {_figure(line, measure)}, {line['seconds']:.0f} s")
     except KeyboardInterrupt:
         say_stopped("the runs that have finished are kept")

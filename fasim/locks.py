@@ -28,6 +28,8 @@ class FolderLock:
     ----------
     folder : Path
         One that exists.
+    name : str
+        The lock's file, where it is not the whole folder that is held.
 
     Raises
     ------
@@ -37,8 +39,8 @@ class FolderLock:
         If no file can be made in the folder.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / FILE
+    def __init__(self, folder: Path, name: str = FILE) -> None:
+        self.path = folder / name
         while True:
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
             try:

@@ -7,6 +7,7 @@ of one is cut off before the next.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import Any
 
 from fasim.errors import DataError, OutputError
 from fasim.files import parse_json
+from fasim.locks import FolderLock
 
 # no lock where the system has none (Windows): there two processes should not share a file
 fcntl: Any = import_module("fcntl") if os.name == "posix" else None
@@ -80,6 +82,34 @@ def append(path: Path, line: Line) -> None:
     except OSError as error:
         reason = error.strerror or error
         raise OutputError(f"cannot write {path}: {reason}; free some space or give another file") from error
+
+
+@contextlib.contextmanager
+def claimed(path: Path, cell: dict[str, Any]) -> Iterator[bool]:
+    """Hold a cell while it runs: False where it has a line by now, or another process is at it.
+
+    The lock is a file beside the lines and ends with its process, so that a killed one keeps no cell from the others.
+
+    Raises
+    ------
+    OutputError
+        If no file can be made there.
+    """
+    name = f".{path.name}.{hashlib.sha256(key(cell).encode()).hexdigest()[:16]}.lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FolderLock(path.parent, name)
+    except OutputError:
+        yield False
+        return
+    except OSError as error:
+        raise OutputError(
+            f"cannot write beside {path}: {error.strerror}; give a file in a folder that can be written"
+        ) from error
+    try:
+        yield key(cell) not in done(path)
+    finally:
+        lock.release()
 
 
 @contextlib.contextmanager

@@ -58,4 +58,18 @@ MUTANTS = (
         "                except OSError:\n",
         f"{LINES}::test_a_full_disk_leaves_the_lines_that_were_there",
     ),
+    Mutant(
+        "a cell that has its line is run again",
+        "fasim/result_lines.py",
+        "yield key(cell) not in done(path)",
+        "yield True",
+        f"{LINES}::test_a_cell_is_run_by_one_at_a_time_and_once",
+    ),
+    Mutant(
+        "all cells of a file have one lock",
+        "fasim/result_lines.py",
+        "hashlib.sha256(key(cell).encode())",
+        "hashlib.sha256(str(path).encode())",
+        f"{LINES}::test_a_cell_is_run_by_one_at_a_time_and_once",
+    ),
 )

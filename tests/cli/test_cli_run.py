@@ -13,7 +13,7 @@ from fasim import experiments
 from fasim.cli import command
 from fasim.data.sources import _digits
 from fasim.experiments.running import data_of
-from fasim.result_lines import append
+from fasim.result_lines import append, claimed
 from tests.small_experiment import SMALL
 
 
@@ -109,6 +109,20 @@ def test_what_another_process_has_run_meanwhile_is_not_run_again(monkeypatch):
     monkeypatch.setattr(experiments, "run_case", with_another)
     assert invoke("small.toml", "--seeds", "1", "--epochs", "1").exit_code == 0
     assert seen == ["thin bp", "wide dfa"]
+
+
+def test_what_another_process_is_at_is_left_to_it():
+    arguments = ("small.toml", "--seeds", "1", "--epochs", "1")
+    experiment = experiments.load_experiment("small.toml")
+    (case,) = experiment.select("thin dfa")
+    with claimed(Path("runs/papers.jsonl"), experiments.cell_of(experiment, case, 0, epochs=1)) as mine:
+        result = invoke(*arguments)
+    assert mine
+    assert result.exit_code == 0
+    assert "small thin dfa seed 0: left to another process" in result.stderr
+    assert [line["cell"]["case"] for line in lines()] == ["thin bp", "wide bp", "wide dfa"]
+    invoke(*arguments)
+    assert [line["cell"]["case"] for line in lines()][3:] == ["thin dfa"]
 
 
 def test_the_same_seed_gives_the_same_figures_in_another_file():

@@ -11,7 +11,7 @@ import pytest
 
 from fasim import result_lines
 from fasim.errors import DataError, OutputError
-from fasim.result_lines import append, done, key
+from fasim.result_lines import append, claimed, done, key
 
 
 def line(seed, **more):
@@ -89,3 +89,39 @@ def test_processes_share_a_file(tmp_path):
     running = [subprocess.Popen([sys.executable, "-c", code, str(path), str(writer)]) for writer in range(writers)]
     assert [process.wait() for process in running] == [0] * writers
     assert len(done(path)) == writers * lines
+
+
+def test_a_cell_is_run_by_one_at_a_time_and_once(tmp_path):
+    path, cell = tmp_path / "new" / "lines.jsonl", line(0)["cell"]
+    with claimed(path, cell) as first, claimed(path, cell) as second, claimed(path, line(1)["cell"]) as other:
+        assert (first, second, other) == (True, False, True)
+    with claimed(path, cell) as again:
+        assert again
+        append(path, line(0))
+    with claimed(path, cell) as finished:
+        assert not finished
+    assert os.listdir(path.parent) == ["lines.jsonl"]
+
+
+def test_a_killed_process_keeps_no_cell(tmp_path):
+    path, cell = tmp_path / "lines.jsonl", line(0)["cell"]
+    code = (
+        "import sys, time; from pathlib import Path; from fasim.result_lines import claimed\n"
+        "with claimed(Path(sys.argv[1]), {'table': 't', 'seed': 0}) as mine:\n"
+        "    print(mine, flush=True); time.sleep(999)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "True\n"
+        with claimed(path, cell) as mine:
+            assert not mine
+        holder.kill()
+        holder.wait()
+        with claimed(path, cell) as mine:
+            assert mine
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_cell_of_a_folder_that_cannot_be_made_is_refused_in_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot write beside"), claimed(tmp_path / "file" / "lines.jsonl", {}):
+        pass
