@@ -9,6 +9,9 @@ import numpy as np
 from numba import njit
 
 from fasim import kernels
+from fasim.kernels import micro
+from fasim.kernels.micro import turned, turned_wide
+from fasim.kernels.micro.kinds import VNNI
 
 GUARD = 32
 
@@ -59,3 +62,22 @@ def inside(kernel: Callable[..., None]) -> Callable[..., None]:
 def names_of(*modules: str) -> list[str]:
     """Return the public kernels of these modules of the package, sorted."""
     return sorted(name for name in kernels.__all__ if getattr(kernels, name).__module__.rpartition(".")[2] in modules)
+
+
+def by_turning(name: str) -> Callable[..., None]:
+    """Return a product of a batch in broadcast tiles, whatever the shape: public kernels take them for large shapes alone.
+
+    Parameters
+    ----------
+    name : str
+        A kernel ``gemm_nt_...`` of integers; it itself is returned where the CPU has no such tiles of its types.
+    """
+    if micro.TARGET == "portable" or not (VNNI or "int16" in name):
+        return getattr(micro, name)  # type: ignore[no-any-return]
+    kernel = turned_wide.turned_wide if name.endswith("wide") else getattr(turned, name.replace("gemm_nt", "turned"))
+
+    def product(a: np.ndarray, b: np.ndarray, *rest: Any) -> None:  # noqa: ANN401
+        places = [place for matrix in (a, b, rest[-1]) for place in (matrix.ctypes.data, matrix.strides[0])]
+        kernel(*places, len(a), len(b), a.shape[1])
+
+    return product

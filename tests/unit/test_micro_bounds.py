@@ -13,7 +13,7 @@ from numba import njit
 from fasim import kernels
 from fasim.kernels import micro
 from fasim.kernels.micro import bounds, turned_wide
-from tests.kernel_checks import new
+from tests.kernel_checks import by_turning, new
 
 LOW, HIGH = -(2**15), 2**15 - 1
 ENDS = (LOW, LOW + 1, -1, 0, 1, HIGH)
@@ -27,8 +27,11 @@ def exact(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def wide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    out = new(np.int64, len(a), len(b))
+    """Return the product both by dot products and in broadcast tiles, whose bits are the same."""
+    out, turned = (new(np.int64, len(a), len(b)) for _ in range(2))
     micro.gemm_nt_int16_wide(a, b, True, out)
+    by_turning("gemm_nt_int16_wide")(a, b, True, turned)
+    np.testing.assert_array_equal(out, turned)
     return out
 
 

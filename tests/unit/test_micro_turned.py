@@ -13,7 +13,7 @@ from numba import int64, njit
 from fasim.kernels import micro
 from fasim.kernels.micro import turned
 from tests.assembly import INTEGER_PATHS, X86, assert_in_registers, blocks, counting, machine_code, on_path
-from tests.kernel_checks import check, new
+from tests.kernel_checks import by_turning, check, new
 
 SAMPLES = (16, 24, 36, 48, 63, 64, 65, 100)
 UNITS = (1, 3, 6, 13, 23, 24, 29, 48, 49, 60)
@@ -23,6 +23,7 @@ TYPES: dict[str, tuple[Any, Any]] = {
     "gemm_nt_int8": (np.int8, np.int8),
     "gemm_nt_uint8": (np.uint8, np.int8),
 }
+WIDE = by_turning("gemm_nt_int16_wide")
 INSTRUCTIONS = {
     "turned_int16": "vpdpwssd",
     "turned_int8": "vpdpbusd",
@@ -49,7 +50,7 @@ def exact(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def product_of(name: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     out = new(np.int32, len(a), len(b))
-    getattr(micro, name)(a, b, out)
+    by_turning(name)(a, b, out)
     return out
 
 
@@ -72,7 +73,7 @@ def test_extremes(name: str) -> None:
 def test_only_out_is_written_and_nothing_beside_is_read(name: str) -> None:
     for shape in ((16, 3, 17), (24, 29, 7), (64, 6, 3), (65, 60, 33)):
         a, b = drawn(name, *shape)
-        check(getattr(micro, name), (a, b, new(np.int32, *shape[:2])), {2: exact(a, b)})
+        check(by_turning(name), (a, b, new(np.int32, *shape[:2])), {2: exact(a, b)})
 
 
 @pytest.mark.parametrize("name", TYPES)
@@ -84,7 +85,7 @@ def test_layouts(name: str) -> None:
         np.full((128, 40), 99, np.int32),
     )
     wide_a[::2, 3:80], wide_b[::-2, 1:78] = a, b
-    getattr(micro, name)(wide_a[::2, 3:80], wide_b[::-2, 1:78], memory[::2, 4:35])
+    by_turning(name)(wide_a[::2, 3:80], wide_b[::-2, 1:78], memory[::2, 4:35])
     np.testing.assert_array_equal(memory[::2, 4:35], exact(a, b))
     memory[::2, 4:35] = 99
     assert (memory == 99).all()
@@ -100,12 +101,12 @@ def test_wide_sums(most: int) -> None:
         b = random.integers(-(2**15), 2**15, (units, terms), np.int16)
         a[0], a[1], b[0] = -most, most - 1, -(2**15)
         out = new(np.int64, samples, units)
-        micro.gemm_nt_int16_wide(a, b, most > 256, out)
+        WIDE(a, b, most > 256, out)
         np.testing.assert_array_equal(out, a.astype(np.int64) @ b.astype(np.int64).T, err_msg=f"{samples} {units} {terms}")
     for terms in (255, 256, 257, 1100):
         a, b = np.full((32, terms), -256, np.int16), np.full((7, terms), -(2**15), np.int16)
         out = new(np.int64, 32, 7)
-        micro.gemm_nt_int16_wide(a, b, False, out)
+        WIDE(a, b, False, out)
         assert (out == terms * 2**23).all()
 
 
@@ -114,7 +115,19 @@ def test_wide_sums_write_out_alone_and_read_nothing_beside() -> None:
         random = np.random.default_rng([samples, units, terms])
         a, b = (random.integers(-256, 257, (rows, terms), np.int16) for rows in (samples, units))
         expected = a.astype(np.int64) @ b.astype(np.int64).T
-        check(micro.gemm_nt_int16_wide, (a, b, split, new(np.int64, samples, units)), {3: expected})
+        check(WIDE, (a, b, split, new(np.int64, samples, units)), {3: expected})
+
+
+@pytest.mark.parametrize("name", [*TYPES, "gemm_nt_int16_wide"])
+def test_the_way_that_a_shape_takes_changes_no_bit(name: str) -> None:
+    """Public kernels turn A from some rows and columns on."""
+    for samples, units in product((11, 12, 15, 16, 23, 24), (31, 32, 127, 128)):
+        a, b = drawn(name if name in TYPES else "gemm_nt_int16", samples, units, 130)
+        split = () if name in TYPES else (True,)
+        by_shape, turned_out = (new(np.int64 if split else np.int32, samples, units) for _ in range(2))
+        getattr(micro, name)(a, b, *split, by_shape)
+        by_turning(name)(a, b, *split, turned_out)
+        np.testing.assert_array_equal(by_shape, turned_out)
 
 
 @pytest.mark.parametrize("name", INSTRUCTIONS)
@@ -140,13 +153,13 @@ def digest() -> str:
         a, b = drawn("gemm_nt_int16", *shape)
         a = a if split else a >> 7
         wide = new(np.int64, *shape[:2])
-        micro.gemm_nt_int16_wide(a, b, split, wide)
+        WIDE(a, b, split, wide)
         np.testing.assert_array_equal(wide, a.astype(np.int64) @ b.astype(np.int64).T)
         found.update(wide.tobytes())
     # bands of units whose sums int32 holds, or some terms of, or none
     a, b = drawn("gemm_nt_int16", 65, 150, 300)
     b >>= np.repeat(np.array([12, 6, 0], np.int16), 50)[:, None]
-    micro.gemm_nt_int16_wide(a, b, True, wide := new(np.int64, 65, 150))
+    WIDE(a, b, True, wide := new(np.int64, 65, 150))
     np.testing.assert_array_equal(wide, a.astype(np.int64) @ b.astype(np.int64).T)
     found.update(wide.tobytes())
     return found.hexdigest()

@@ -32,8 +32,9 @@ _one = wide_tile(INT16, 1, _ONE_ROW, split=False)
 _many_split = wide_tile(INT16, _SPLIT_ROWS, _SPLIT_COLUMNS, split=True)
 _one_split = wide_tile(INT16, 1, _SPLIT_ONE_ROW, split=True)
 _portable_wide, _turned = portable.gemm_wide, turned_wide.turned_wide
-# Rows from which on broadcast tiles are faster: 1.2 to 1.4 times for 32 and 64 x 784 x 500, even for 16
-_BATCH = 24
+# Rows and columns from which on broadcast tiles are faster: 1.2 to 1.4 times for 32 and 64 x 784 x 500, even for 16 rows;
+# for 64 columns a tenth slower, for 10 half as fast
+_BATCH, _UNITS = 24, 128
 
 
 @njit(inline="always", cache=True)
@@ -123,7 +124,7 @@ def gemm_nt_int16_wide(a, b, split, out):
     multiply-accumulates, twice as many where split; for a batch memory for 192 rows of A and 100 KB, and twice as many only
     where numbers are too large for int32 to hold some of their products, see `fasim.kernels.micro.turned_wide`.
     """
-    many, word, long = len(a) >= _BATCH, np.int16(0), np.int64(0)
+    many, word, long = len(a) >= _BATCH and len(b) >= _UNITS, np.int16(0), np.int64(0)
     if split:
         multiply(_portable_wide, cover_any, _turned, many, word, word, long, a, b, out)
     else:
