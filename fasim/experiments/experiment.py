@@ -147,7 +147,8 @@ class Variant:
     cases : tuple of str
         Patterns of the cases that it is about; empty: all.
     published : mapping of str to mapping of str to Published
-        What was published of it, by measure and case; cases that are not named: not given.
+        What was published of it, by measure and case; cases that are not named: not given. Empty: a reading of what the
+        paper leaves open, so that its figures are held against this one, too.
     """
 
     title: str
@@ -246,7 +247,7 @@ def _varied(cases: tuple[Case, ...], variant: Variant) -> tuple[Case, ...]:
 
     def published(case: Case) -> dict[str, Published]:
         if not variant.published:
-            return {name: Published("not given", "inferred: the paper is about other settings") for name in case.published}
+            return dict(case.published)
         nothing = Published("not given", "inferred: not said of this variant")
         return {name: variant.published.get(name, {}).get(case.name, nothing) for name in case.published}
 

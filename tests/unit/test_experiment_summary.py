@@ -88,7 +88,7 @@ def test_a_variant_has_lines_of_its_own():
     cell = cell_of(EXPERIMENT, fast, 0, variant="nag")
     found = summary(EXPERIMENT, [{"cell": cell, "test_error_percent": [2.0] * 100}], variant="nag")
     assert only(found).mean == pytest.approx(2.0)
-    assert only(found).verdict == ""
+    assert only(found).verdict == "not reproduced"
 
 
 def test_figures_of_a_line():

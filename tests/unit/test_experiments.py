@@ -78,12 +78,13 @@ def test_cells_have_their_own_settings_and_figures(tmp_path):
     assert found["thin dfa"].settings["learning_rate"].source == "paper: table 1"
 
 
-def test_a_variant_replaces_settings_and_has_no_published_figures_of_its_own(tmp_path):
+def test_a_variant_replaces_settings_and_is_held_against_the_papers_figures(tmp_path):
     experiment = read(tmp_path, SMALL)
     cases = experiment.select(variant="fast")
     assert [case.name for case in cases] == ["thin bp", "thin dfa"]
     assert [case.value("learning_rate") for case in cases] == [0.08, 0.08]
-    assert [case.published["test_error"].text for case in cases] == ["not given"] * 2
+    assert [case.published for case in cases] == [case.published for case in experiment.select("thin *")]
+    assert cases[0].published["test_error"].figure == 10.5
 
 
 def test_quick_runs_have_bands(tmp_path):
