@@ -64,6 +64,8 @@ PARTS = (
     Part("004-M", "784-1000-1000-10 *", 3),
     Part("003-E4", "dfa *,fa b1", 3),
     Part("003-E4", "dfa b2", 3, variant="repeated"),
+    Part("003-E4", "*", 3, variant="held-out"),
+    Part("003-E4", "*", 3, variant="repeated-held-out"),
     Part("002-T", "1x800-tanh *", 3),
     Part("002-T", "2x800-tanh *", 3),
     Part("003-E4", "fa *", 3),
