@@ -137,7 +137,7 @@ def machine() -> list[str]:
         f"CPU {'; '.join(cpus)}, one thread a run; {'; '.join(versions)}.",
         "",
         f"*Reproduced*: the mean lies within {DEVIATIONS:g} published deviations, or {POINTS:g} points, of the figure.",
-        "*Short run*: fewer epochs than the paper's, no verdict.",
+        "*Short run*: fewer epochs than the paper's, no verdict. *Stopped*: the paper's own rule ended the runs.",
     ]
 
 

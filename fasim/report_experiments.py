@@ -121,9 +121,12 @@ def measured(row: Row) -> str:
 
 
 def epochs_of(row: Row) -> str:
-    """Return ``10 of 100``, or ``100`` where the run was as long as the paper's."""
+    """Return ``10 of 100``, ``100`` where the run was as long as the paper's, or ``76 .. 81, stopped`` by its rule."""
     if not row.seeds:
         return NOT_MEASURED
+    if row.stopped:
+        counts = sorted({len(line["test_error_percent"]) for line in row.lines})
+        return f"{' .. '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))}, stopped"
     return f"{row.epochs} of {row.epochs_of}" if row.epochs != row.epochs_of else str(row.epochs)
 
 

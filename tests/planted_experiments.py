@@ -72,4 +72,18 @@ MUTANTS = (
         "hashlib.sha256(str(path).encode())",
         f"{LINES}::test_a_cell_is_run_by_one_at_a_time_and_once",
     ),
+    Mutant(
+        "a run that the paper's rule ended counts as short",
+        "fasim/experiments/summary.py",
+        "self.epochs < self.epochs_of and not self.stopped",
+        "self.epochs < self.epochs_of",
+        "tests/unit/test_report_experiments.py::test_runs_that_the_papers_rule_ended_are_whole",
+    ),
+    Mutant(
+        "one run that the paper's rule ended speaks for all",
+        "fasim/experiments/summary.py",
+        'and all(line.get("stopped", False)',
+        'and any(line.get("stopped", False)',
+        "tests/unit/test_report_experiments.py::test_runs_that_the_papers_rule_ended_are_whole",
+    ),
 )

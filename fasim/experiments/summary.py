@@ -65,9 +65,14 @@ class Row:
         return min(line["seconds_per_epoch"] for line in self.lines)
 
     @property
+    def stopped(self) -> bool:
+        """Whether the paper's stopping rule ended all runs."""
+        return bool(self.lines) and all(line.get("stopped", False) for line in self.lines)
+
+    @property
     def short(self) -> bool:
-        """Whether the runs had fewer epochs than the paper's; one that its stopping rule ended is none."""
-        return self.epochs < self.epochs_of
+        """Whether the runs had fewer epochs than the paper's; those that its stopping rule ended had not."""
+        return self.epochs < self.epochs_of and not self.stopped
 
     @property
     def difference(self) -> float | None:

@@ -9,9 +9,13 @@ from fasim.report_experiments import duration, epochs_of, heading, measured, sha
 from fasim.report_experiments import text as written
 
 
-def row(values, *, measure="test_error", seeds=None, epochs=10):
+def row(values, *, measure="test_error", seeds=None, epochs=10, lines=()):
     seeds = tuple(values) if seeds is None else seeds
-    return Row("case", measure, Published("2.59 ±.11", "paper"), values, seeds, epochs, 100, ())
+    return Row("case", measure, Published("2.59 ±.11", "paper"), values, seeds, epochs, 100, lines)
+
+
+def run_of(epochs, *, stopped):
+    return {"test_error_percent": [2.5] * epochs, "stopped": stopped}
 
 
 @pytest.mark.parametrize(
@@ -34,6 +38,19 @@ def test_epochs_and_headings():
     assert [epochs_of(row({0: 1.0}, epochs=count)) for count in (10, 100)] == ["10 of 100", "100"]
     assert epochs_of(row({})) == "-"
     assert [heading(name) for name in ("test_error", "test_loss")] == ["test error %", "test loss"]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "all_stopped", "text", "verdict"),
+    [
+        ((9, 7), True, "7 .. 9, stopped", "reproduced"),
+        ((9,), True, "9, stopped", "reproduced"),
+        ((9, 10), False, "10 of 100", "short run"),
+    ],
+)
+def test_runs_that_the_papers_rule_ended_are_whole(lengths, all_stopped, text, verdict):
+    found = row({0: 2.5}, lines=tuple(run_of(length, stopped=all_stopped or length < 10) for length in lengths))
+    assert (epochs_of(found), found.verdict) == (text, verdict)
 
 
 @pytest.mark.parametrize(
