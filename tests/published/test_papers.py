@@ -158,14 +158,27 @@ def test_synthetic_classification_is_reproduced(rule, measure):
     assert row_of("004-C", rule, measure).verdict == "reproduced"
 
 
+@pytest.mark.parametrize("net", ["784-500-10", "784-1000-10", "784-1000-1000-10"])
 @pytest.mark.parametrize("rule", ["bp", "fa", "drtp"])
-def test_mnist_with_one_hidden_layer_is_reproduced(rule):
-    assert row_of("004-M", f"784-500-10 {rule}", "test_error").verdict == "reproduced"
+def test_dense_networks_of_the_talk_are_reproduced(rule, net):
+    assert row_of("004-M", f"{net} {rule}", "test_error").verdict == "reproduced"
 
 
-@pytest.mark.parametrize("family", ["b1", "b3", "b4", "b5"])
+@pytest.mark.parametrize("net", ["1x800", "2x800"])
+@pytest.mark.parametrize("rule", ["bp", "fa", "dfa"])
+def test_noklands_networks_are_reproduced(rule, net):
+    row = row_of("002-T", f"{net}-tanh {rule}", "test_error")
+    assert (row.verdict, row.stopped) == ("reproduced", True)
+
+
+@pytest.mark.parametrize("family", ["b1", "b3", "b4", "b5", "b7"])
 def test_feedback_families_are_reproduced(family):
     assert row_of("003-E4", f"dfa {family}", "test_error").verdict == "reproduced"
+
+
+@pytest.mark.parametrize(("family", "variant"), [("b6", "held-out"), ("b7", "held-out"), ("b2", "repeated-held-out")])
+def test_held_out_images_restore_feedback_families(family, variant):
+    assert row_of("003-E4", f"dfa {family}", "test_error", variant).verdict == "reproduced"
 
 
 def test_ten_units_with_a_signal_are_too_few_for_the_published_figure():
