@@ -21,7 +21,7 @@ MUTANTS = (
         "fasim/experiments/experiment.py",
         "settings={**case.settings, **variant.settings}",
         "settings={**variant.settings, **case.settings}",
-        f"{FILES}::test_a_variant_replaces_settings_and_has_no_published_figures_of_its_own",
+        f"{FILES}::test_a_variant_replaces_settings_and_is_held_against_the_papers_figures",
     ),
     Mutant(
         "the band of a published figure is the narrower of the two",

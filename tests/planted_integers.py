@@ -11,6 +11,13 @@ MOVES = "tests/unit/test_kernels_move.py"
 
 MUTANTS = (
     Mutant(
+        "a product with few columns turns its rows first",
+        "fasim/kernels/micro/gemm.py",
+        "columns >= _COLUMNS and rows >= _LANES",
+        "rows >= _LANES",
+        "tests/unit/test_micro_turned.py::test_which_shapes_turn",
+    ),
+    Mutant(
         "a sum of two products of -2^15 counts as one that int32 holds",
         BOUNDS,
         "WINDOW = 1 << 31",

@@ -147,8 +147,8 @@ class Variant:
     cases : tuple of str
         Patterns of the cases that it is about; empty: all.
     published : mapping of str to mapping of str to Published
-        What was published of it, by measure and case; cases that are not named: not given. Empty: a reading of what the
-        paper leaves open, so that its figures are held against this one, too.
+        What was published of it, by measure and case; cases that are not named: not given. Empty: it is held against what
+        was published of the paper's own reading.
     """
 
     title: str

@@ -11,7 +11,8 @@ import pytest
 from numba import int64, njit
 
 from fasim.kernels import micro
-from fasim.kernels.micro import turned
+from fasim.kernels.micro import gemm, turned
+from fasim.kernels.micro.kinds import INT16
 from tests.assembly import INTEGER_PATHS, X86, assert_in_registers, blocks, counting, machine_code, on_path
 from tests.kernel_checks import by_turning, check, new
 
@@ -128,6 +129,13 @@ def test_the_way_that_a_shape_takes_changes_no_bit(name: str) -> None:
         getattr(micro, name)(a, b, *split, by_shape)
         by_turning(name)(a, b, *split, turned_out)
         np.testing.assert_array_equal(by_shape, turned_out)
+
+
+def test_which_shapes_turn() -> None:
+    """Few columns never do, nor rows that leave many lanes without one."""
+    lanes = INT16.sums.count
+    shapes = ((lanes, 31), (lanes, 32), (lanes - 1, 500), (lanes + 1, 500), (2 * lanes, 10), (4 * lanes, 500))
+    assert [bool(gemm.worthwhile(*shape)) for shape in shapes] == [False, True, False, False, False, True]
 
 
 @pytest.mark.parametrize("name", INSTRUCTIONS)
