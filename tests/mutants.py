@@ -3,8 +3,9 @@
 Run ``python tests/mutants.py``, or name faults by a part of what they are: ``python tests/mutants.py "mistake 7"``. Each
 worker has a copy of its own. A control comes first: every test that the worker is to run passes there without a fault.
 Kernels compiled once are used again, for their cache goes by the content of all files that kernels are made of
-(:mod:`fasim.kernels.compile`). The exit code is 1 if a fault survives, or if its place in the source is gone.
-A fault whose test is skipped, since PyTorch is absent, say, is skipped too, and printed as that.
+(:mod:`fasim.kernels.compile`): after ``make test`` the control compiles none. The exit code is 1 if a fault survives, or
+if its place in the source is gone. A fault whose test is skipped, since PyTorch is absent, say, is skipped too, and printed
+as that.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ import planted_meeting
 import planted_registers
 import planted_single
 import planted_sweep
+from numba.core.caching import UserProvidedCacheLocator
 from planted import Mutant
+
+from fasim.kernels.compile import CACHE_FOLDER
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKERS = 2
@@ -63,6 +67,7 @@ LISTS = (
 )
 MUTANTS = tuple(mutant for one in LISTS for mutant in one.MUTANTS)
 COPIED = ("fasim", "cuda", "benchmarks", "tests", "pyproject.toml")  # what these tests need
+CACHE = "numba-cache"
 CAUGHT, SKIPPED, SURVIVED = "caught", "skipped", "SURVIVED"
 PASSED, FAILED = 0, 1  # pytest's exit codes; any other means that no test has run
 
@@ -77,12 +82,25 @@ def copy_to(folder: Path) -> None:
             shutil.copy(ROOT / name, folder)
 
 
+def copy_compiled_to(folder: Path) -> int:
+    """Copy what Numba has compiled of these sources to where it looks for that of a copy; return how many kernels."""
+    place = UserProvidedCacheLocator.get_suitable_cache_subpath  # by the name of a source file's folder
+    found = 0
+    for sources in {path.parent.relative_to(ROOT) for name in ("fasim", "cuda") for path in (ROOT / name).rglob("*.py")}:
+        compiled = Path(CACHE_FOLDER) / place(str(ROOT / sources / "any.py"))
+        if CACHE_FOLDER and compiled.is_dir():
+            into = folder / CACHE / Path(CACHE_FOLDER).name / place(str(folder / sources / "any.py"))
+            shutil.copytree(compiled, into)
+            found += sum(1 for _ in into.glob("*.nbc"))
+    return found
+
+
 def run_in(folder: Path, timeout_s: float, *command: str) -> subprocess.CompletedProcess[str]:
     """Run Python in a copy, which comes first on the path, with a Numba cache of its own."""
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(folder), str(folder / "cuda")]),
         "PYTHONDONTWRITEBYTECODE": "1",
-        "NUMBA_CACHE_DIR": str(folder / "numba-cache"),
+        "NUMBA_CACHE_DIR": str(folder / CACHE),
         "OMP_NUM_THREADS": "1",
     }
     return subprocess.run(
@@ -140,12 +158,14 @@ def work(mutants: tuple[Mutant, ...]) -> Counter[str]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
         copy_to(folder)
+        compiled = copy_compiled_to(folder)
         started = time.perf_counter()
         if wrong := control(folder, mutants):
             print(wrong)
             print("control: the named tests do not pass without a fault; mend them first", flush=True)
             return Counter({SURVIVED: len(mutants)})
-        print(f"{'':9}{'control, no fault':68}{time.perf_counter() - started:5.1f} s", flush=True)
+        what = f"control, no fault; {compiled} compiled kernels were there"
+        print(f"{'':9}{what:68}{time.perf_counter() - started:5.1f} s", flush=True)
         fates: Counter[str] = Counter()
         for mutant in mutants:
             started = time.perf_counter()
