@@ -64,6 +64,7 @@ PARTS = (
     Part("004-M", "784-1000-1000-10 *", 3),
     Part("003-E4", "dfa *,fa b1", 3),
     Part("003-E4", "dfa b2", 3, variant="repeated"),
+    Part("003-E4", "fa b1", 3, variant="mean"),
     Part("003-E4", "*", 3, variant="held-out"),
     Part("003-E4", "*", 3, variant="repeated-held-out"),
     Part("002-T", "1x800-tanh *", 3),
@@ -72,6 +73,9 @@ PARTS = (
     Part("003-E4", "dfa *,fa b1", 1, variant="unit"),
     Part("003-E1", "2x800-tanh *", 3),
     Part("003-E2", "2x800-tanh *", 3),
+    Part("004-CI", "3072-500-10 *", 1, 20),
+    Part("004-M", "conv-random *", 1, 4),
+    Part("002-T", "3x800-tanh *,4x800-tanh *,2x800-logistic *,2x800-relu *,2x800-tanh-dropout *,7x240-tanh *", 1),
 )
 
 
