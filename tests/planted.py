@@ -36,6 +36,13 @@ def trained(name: str, backend: str = "cpu") -> str:
 
 MUTANTS = (
     Mutant(
+        "one vector of columns is divided among threads",
+        "fasim/backends/cpu.py",
+        "return 3 * workers * -(-vectors // workers) <= 4 * vectors",
+        "return True",
+        "tests/unit/test_float_parts.py::test_few_columns_leave_no_thread_without_work[12000-10-3-2]",
+    ),
+    Mutant(
         "columns follow columns without a barrier",
         "fasim/backends/cpu.py",
         'division.by in ("columns", "whole")',

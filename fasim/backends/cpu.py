@@ -240,8 +240,10 @@ class CpuProgram:
 
     def _by_columns(self, op: Op) -> bool:
         """Tell whether threads divide the columns of a product; registers and observers take whole rows."""
-        alone = self.workers == 1 or self.observe or "accumulator" in op.attrs
-        return not alone and op.kind in MATRIX_KINDS and self.schedule[op.reads[1]].elements >= LARGE_MATRIX
+        if self.workers == 1 or self.observe or "accumulator" in op.attrs or op.kind not in MATRIX_KINDS:
+            return False
+        matrix, columns = self.schedule[op.reads[1]], self.schedule[op.writes[0]].shape[1]
+        return matrix.elements >= LARGE_MATRIX and deals_evenly(columns, self.workers)
 
     def _collect(self, steps: int, counters: list[dict[str, np.ndarray]]) -> Trace:
         trace = Trace()
@@ -254,6 +256,12 @@ class CpuProgram:
                     SiteCount(elements, int(sum(c[0] for c in found)), int(sum(c[1] for c in found))),
                 )
         return trace
+
+
+def deals_evenly(columns: int, workers: int) -> bool:
+    """Tell whether no thread gets a third more than the mean of columns that are dealt out in whole vectors."""
+    vectors = -(-columns // VECTOR)
+    return 3 * workers * -(-vectors // workers) <= 4 * vectors
 
 
 def _parts(schedule: Schedule, buffers: dict[str, np.ndarray]) -> Parts:

@@ -40,6 +40,7 @@ class Operands:
         self.out = part.of(self.whole)
         tensor = schedule[op.writes[0]]
         self.elements = tensor.elements
+        # for random words, which parts by columns need not: such products have no registers and cast nothing
         self.first = part.start * (tensor.elements // (tensor.shape or (1,))[0])
 
     def rows(self, index: int) -> np.ndarray:

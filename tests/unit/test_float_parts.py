@@ -64,6 +64,7 @@ CASES = [
 def divided(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Products of small matrices by rows of the batch, as they are, or by columns like those of large ones."""
     monkeypatch.setattr(cpu, "LARGE_MATRIX", request.param)
+    monkeypatch.setattr(cpu, "deals_evenly", lambda *_: True)
 
 
 @pytest.mark.usefixtures("divided")
@@ -132,10 +133,22 @@ def test_large_matrices_are_divided_by_columns(datapath: str) -> None:
     assert any(takes(call, last[:1]) for call in threads[0]), "30,000 weights are few"
 
 
+@pytest.mark.parametrize(("net", "threads"), [("12000-10-3", 2), ("784-100-10", 5)])
+def test_few_columns_leave_no_thread_without_work(net: str, threads: int) -> None:
+    """They are one vector, or seven, however large the matrix: threads divide the rows."""
+    buffers, calls = calls_of_threads(net, "float32", threads)
+    rows = buffers["preact.1"]
+    ends = [BATCH * index // threads for index in range(threads + 1)]
+    for index in range(threads):
+        assert any(takes(call, rows[slice(*ends[index : index + 2])]) for call in calls[index]), index
+    assert [columns for columns in (16, 32, 48, 500) if cpu.deals_evenly(columns, 2)] == [32, 48, 500]
+
+
 @pytest.mark.parametrize(("rule", "products"), [("bp", 5), ("strategy3", 7)])
 def test_columns_lie_between_barriers(rule: str, products: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each reads rows that other threads write; rows behind them are of columns that other threads write."""
     monkeypatch.setattr(cpu, "LARGE_MATRIX", 1)
+    monkeypatch.setattr(cpu, "deals_evenly", lambda *_: True)
     for calls in calls_of_threads("70-37-21-17", "float32", 2, rule)[1]:
         names = [kernel.__name__ for kernel, _ in calls]
         places = [place for place, (_, given) in enumerate(calls) if names[place] in PRODUCTS and len(given[0]) == BATCH]
