@@ -13,7 +13,7 @@ MUTANTS = (
     Mutant(
         "a product with few columns turns its rows first",
         "fasim/kernels/micro/gemm.py",
-        "columns >= _COLUMNS and rows >= _LANES",
+        "columns >= _UNITS and rows >= _LANES",
         "rows >= _LANES",
         "tests/unit/test_micro_turned.py::test_which_shapes_turn",
     ),

@@ -124,11 +124,15 @@ def test_the_way_that_a_shape_takes_changes_no_bit(name: str) -> None:
     """Public kernels turn A from some rows and columns on."""
     for samples, units in product((11, 12, 15, 16, 23, 24), (31, 32, 127, 128)):
         a, b = drawn(name if name in TYPES else "gemm_nt_int16", samples, units, 130)
-        split = () if name in TYPES else (True,)
-        by_shape, turned_out = (new(np.int64 if split else np.int32, samples, units) for _ in range(2))
-        getattr(micro, name)(a, b, *split, by_shape)
-        by_turning(name)(a, b, *split, turned_out)
-        np.testing.assert_array_equal(by_shape, turned_out)
+        cases = [((), a, exact(a, b))]
+        if name not in TYPES:
+            bounded = a >> 7  # within 2^8
+            cases = [((split,), x, x.astype(np.int64) @ b.astype(np.int64).T) for split, x in ((True, a), (False, bounded))]
+        for split, x, expected in cases:
+            for way in (getattr(micro, name), by_turning(name)):
+                out = new(expected.dtype, samples, units)
+                way(x, b, *split, out)
+                np.testing.assert_array_equal(out, expected)
 
 
 def test_which_shapes_turn() -> None:
