@@ -209,6 +209,7 @@ def _run_missing(
     longest = max(cell["epochs"] for _, cell in missing)
     measure = experiment.measures[0]
     machine.commit()
+    elsewhere = []
     try:
         with Progress(longest, len(missing), compiling=compiling) as progress:
             for case, cell in missing:
@@ -220,7 +221,7 @@ def _run_missing(
 
                 with result_lines.claimed(path, cell) as mine:
                     if not mine:
-                        progress.say(f"{title}: left to another process")
+                        elsewhere.append(result_lines.key(cell))
                         continue
                     line = run_case(case, cell["seed"], epochs=epochs, backend=backend, threads=count, on_epoch=on_epoch)
                     again = {"command": command_of(cell), **machine.provenance(count)}
@@ -229,6 +230,9 @@ def _run_missing(
     except KeyboardInterrupt:
         say_stopped("the runs that have finished are kept")
         return True
+    if left := len(set(elsewhere) - result_lines.done(path).keys()):
+        others = f"fasim: other processes are at {left} of these runs; the same command shows all once they are done"
+        click.echo(others, err=True)
     return False
 
 

@@ -22,7 +22,9 @@ LOCKED_BYTE = 1 << 20
 
 
 class FolderLock:
-    """Holds a folder until it is released, or until the process has gone: the system itself lets go of it then.
+    """Holds a folder, or what `name` stands for in it, until it is released, or until the process has gone.
+
+    The system itself lets go of it then.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from typing import Any
 
 from fasim.errors import DataError, OutputError
 from fasim.files import parse_json
-from fasim.locks import FolderLock
+from fasim.locks import NO_LOCKS, FolderLock
 
 # no lock where the system has none (Windows): there two processes should not share a file
 fcntl: Any = import_module("fcntl") if os.name == "posix" else None
@@ -94,6 +94,8 @@ def claimed(path: Path, cell: dict[str, Any]) -> Iterator[bool]:
     ------
     OutputError
         If no file can be made there.
+    DataError
+        If the file has a line that is none, see `done`.
     """
     name = f".{path.name}.{hashlib.sha256(key(cell).encode()).hexdigest()[:16]}.lock"
     try:
@@ -103,9 +105,8 @@ def claimed(path: Path, cell: dict[str, Any]) -> Iterator[bool]:
         yield False
         return
     except OSError as error:
-        raise OutputError(
-            f"cannot write beside {path}: {error.strerror}; give a file in a folder that can be written"
-        ) from error
+        reason = error.strerror or error
+        raise OutputError(f"cannot write beside {path}: {reason}; free some space or give another file") from error
     try:
         yield key(cell) not in done(path)
     finally:
@@ -117,11 +118,16 @@ def _locked(file: int) -> Iterator[None]:
     if fcntl is None:
         yield
         return
-    fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
     try:
         yield
     finally:
-        fcntl.flock(file, fcntl.LOCK_UN)
+        with contextlib.suppress(OSError):  # it ends with the file, too
+            fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _whole_size(file: int) -> int:

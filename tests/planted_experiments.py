@@ -59,6 +59,13 @@ MUTANTS = (
         f"{LINES}::test_a_full_disk_leaves_the_lines_that_were_there",
     ),
     Mutant(
+        "a file system without locks takes no lines",
+        "fasim/result_lines.py",
+        "if error.errno not in NO_LOCKS:",
+        "if error.errno:",
+        "tests/cli/test_faults.py::test_a_file_system_without_locks_is_used_all_the_same",
+    ),
+    Mutant(
         "a cell that has its line is run again",
         "fasim/result_lines.py",
         "yield key(cell) not in done(path)",

@@ -107,7 +107,9 @@ def test_what_another_process_has_run_meanwhile_is_not_run_again(monkeypatch):
         return line
 
     monkeypatch.setattr(experiments, "run_case", with_another)
-    assert invoke("small.toml", "--seeds", "1", "--epochs", "1").exit_code == 0
+    result = invoke("small.toml", "--seeds", "1", "--epochs", "1")
+    assert result.exit_code == 0
+    assert "other processes" not in result.stderr, "they have done it"
     assert seen == ["thin bp", "wide dfa"]
 
 
@@ -119,7 +121,7 @@ def test_what_another_process_is_at_is_left_to_it():
         result = invoke(*arguments)
     assert mine
     assert result.exit_code == 0
-    assert "small thin dfa seed 0: left to another process" in result.stderr
+    assert "fasim: other processes are at 1 of these runs" in result.stderr
     assert [line["cell"]["case"] for line in lines()] == ["thin bp", "wide bp", "wide dfa"]
     invoke(*arguments)
     assert [line["cell"]["case"] for line in lines()][3:] == ["thin dfa"]
@@ -156,6 +158,7 @@ def test_what_was_published_is_measured(folder):
 def test_fewer_epochs_are_marked_as_a_short_run():
     (row,) = rows("small.toml", "--seeds", "1", "--case", "thin bp", "--epochs", "1")
     assert (row["epochs"], row["epochs_of_paper"], row["verdict"]) == (1, 2, "short run")
+    assert (row["epochs_run"], row["stopped"]) == ([1], False)
     table = invoke("small.toml", "--seeds", "1", "--case", "thin bp", "--epochs", "1").stdout
     assert "1 of 2" in table
 

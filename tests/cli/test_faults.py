@@ -22,6 +22,7 @@ from fasim.files import ResultFolder
 from fasim.locks import FILE as LOCK
 from fasim.locks import FolderLock
 from fasim.progress import COMPILING, Progress
+from fasim.result_lines import append, claimed, done
 
 TRAIN = ["train", "--net", "64-12-10", "--datapath", "s8", "--threads", "1"]
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX")
@@ -193,6 +194,10 @@ def test_a_file_system_without_locks_is_used_all_the_same(tmp_path, monkeypatch)
     monkeypatch.setattr(locks.fcntl, "flock", none)
     FolderLock(tmp_path).release()
     assert list(tmp_path.iterdir()) == []
+    with claimed(tmp_path / "lines.jsonl", {"seed": 0}) as mine:
+        append(tmp_path / "lines.jsonl", {"cell": {"seed": 0}})
+    assert mine
+    assert list(done(tmp_path / "lines.jsonl")) == ['{"seed": 0}']
 
 
 def test_notes_go_with_a_folder_that_is_discarded_and_stay_with_results():

@@ -112,9 +112,11 @@ def test_a_killed_process_keeps_no_cell(tmp_path):
     )
     with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "True\n"
-        with claimed(path, cell) as mine:
-            assert not mine
-        holder.kill()
+        try:
+            with claimed(path, cell) as mine:
+                assert not mine
+        finally:
+            holder.kill()
         holder.wait()
         with claimed(path, cell) as mine:
             assert mine
