@@ -1,9 +1,9 @@
 """The runs behind ``docs/papers.md``, one resumable line a case and seed in ``benchmarks/results/papers.jsonl``.
 
-What is run is said by ``fasim/experiments/*.toml``; here stands only how much of it: short runs first, then the papers' own
-length where a run takes minutes. ``--table 004-M`` runs one experiment, ``--list`` shows what is missing; several processes
-share the work; ``fasim run 004-M --results benchmarks/results/papers.jsonl`` adds any others. MNIST and CIFAR-10 must be in
-``FASIM_DATA``; ``benchmarks/render.py`` makes the page from the lines.
+What is run is said by ``fasim/experiments/*.toml``; here stands only how much of it: the papers' own length where a run
+takes minutes, else the epochs that fit. ``--table 004-M`` runs one experiment, ``--list`` shows what is missing; several
+processes share the work; ``fasim run 004-M --results benchmarks/results/papers.jsonl`` adds any others. MNIST and CIFAR-10
+must be in ``FASIM_DATA``; ``benchmarks/render.py`` makes the page from the lines.
 """
 
 from __future__ import annotations

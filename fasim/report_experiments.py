@@ -125,8 +125,8 @@ def epochs_of(row: Row) -> str:
     if not row.seeds:
         return NOT_MEASURED
     if row.stopped:
-        counts = sorted({len(line["test_error_percent"]) for line in row.lines})
-        return f"{' .. '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))}, stopped"
+        ends = dict.fromkeys((min(row.lengths), max(row.lengths)))
+        return f"{' .. '.join(map(str, ends))}, stopped"
     return f"{row.epochs} of {row.epochs_of}" if row.epochs != row.epochs_of else str(row.epochs)
 
 
@@ -150,6 +150,7 @@ def result_table(experiment: Experiment, rows: Sequence[Row], variant: str = "")
     table.caption = "; ".join(
         [
             "reproduced: within 3 published deviations or 0.3 points; a short run had fewer epochs than the paper's",
+            *(["stopped: the paper's own rule ended the runs"] if any(row.stopped for row in rows) else []),
             *sorted(notes),
         ]
     )

@@ -3,9 +3,9 @@
 Run ``python tests/mutants.py``, or name faults by a part of what they are: ``python tests/mutants.py "mistake 7"``. Each
 worker has a copy of its own. A control comes first: every test that the worker is to run passes there without a fault.
 Kernels compiled once are used again, for their cache goes by the content of all files that kernels are made of
-(:mod:`fasim.kernels.compile`): after ``make test`` the control compiles none. The exit code is 1 if a fault survives, or
-if its place in the source is gone. A fault whose test is skipped, since PyTorch is absent, say, is skipped too, and printed
-as that.
+(:mod:`fasim.kernels.compile`): after ``make test``, the control of ``make mutants`` compiles none. The exit code is 1 if a
+fault survives, or if its place in the source is gone. A fault whose test is skipped, since PyTorch is absent, say, is
+skipped too, and printed as that.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class Row:
     seeds : tuple of int
         All that have a line.
     epochs, epochs_of : int
-        Of these runs, and of the paper.
+        That these runs were to have, and of the paper.
     lines : tuple of dict
         By ascending seed.
     """
@@ -63,6 +63,11 @@ class Row:
     def seconds_per_epoch(self) -> float:
         """Of the seed that took the least, s: others may have shared the machine with more."""
         return min(line["seconds_per_epoch"] for line in self.lines)
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Epochs that each run had."""
+        return tuple(len(line["test_loss"]) for line in self.lines)
 
     @property
     def stopped(self) -> bool:
@@ -106,6 +111,8 @@ class Row:
             "seeds": list(self.seeds),
             "epochs": self.epochs,
             "epochs_of_paper": self.epochs_of,
+            "epochs_run": list(self.lengths),
+            "stopped": self.stopped,
             "verdict": self.verdict,
         }
 
