@@ -24,6 +24,7 @@ from result_lines import done, key, provenance, run_missing
 from fasim import Network, StepSettings, compare
 from fasim.comparison import Comparison
 from fasim.data import load
+from fasim.network import Dense
 from fasim.target import Target
 
 RESULTS = Path(__file__).parent / "results" / "front.jsonl"
@@ -83,8 +84,16 @@ class Cell:
 
 
 def kinds_of(task: Task, rule: str) -> tuple[str, ...]:
-    """Return the kinds of feedback that a rule runs with; what is learned starts dense, and backpropagation has none."""
-    return (NO_FEEDBACK,) if rule == "bp" else ("dense",) if rule in task.learned else tuple(KINDS)
+    """Return the kinds of feedback that a rule runs with; what is learned starts dense, and backpropagation has none.
+
+    FA's has the shape of the weights: that of a convolution's cannot be sparse.
+    """
+    if rule == "bp":
+        return (NO_FEEDBACK,)
+    if rule in task.learned:
+        return ("dense",)
+    sparse = rule != "fa" or all(isinstance(layer, Dense) for layer in Network.parse(task.net).layers)
+    return tuple(kind for kind in KINDS if sparse or not kind.startswith("k"))
 
 
 def cells() -> Iterator[Cell]:

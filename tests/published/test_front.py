@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fasim import Network, estimate
+from fasim import Network, estimate, rules
+from fasim.errors import ConfigError
+from fasim.fixedpoint import load_datapath
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
@@ -25,6 +27,21 @@ def of_table(table):
 def test_every_line_is_of_a_cell_of_today():
     known = {front.key_of(cell) for cell in front.cells()}
     assert {front.key(line["cell"]) for line in LINES} <= known
+
+
+@pytest.mark.parametrize("table", list(front.TASKS))
+def test_a_rule_runs_with_every_kind_of_feedback_that_it_can_have(table):
+    task = front.TASKS[table]
+    network = Network.parse(task.net, hidden=task.hidden, output=task.output)
+    for rule in set(task.rules) - {"bp", *task.learned}:
+        for kind in front.KINDS:
+            for datapath in map(load_datapath, front.DATAPATHS):
+                step = rule, front.settings_of(task, kind), datapath
+                if kind in front.kinds_of(task, rule):
+                    rules.training_step(network, *step)
+                else:
+                    with pytest.raises(ConfigError, match="is not defined"):
+                        rules.training_step(network, *step)
 
 
 def test_no_seed_of_a_table_has_chosen_its_learning_rates():
