@@ -92,6 +92,23 @@ def _table(experiment: Experiment, rows: list[Row]) -> list[str]:
     return table
 
 
+def rates(name: str) -> list[str]:
+    """Return the first measure of an experiment and its variants, a row a network, a column a rule and learning rate."""
+    experiment = load_experiment(name)
+    found: dict[tuple[str, float], dict[str, str]] = {}
+    for variant in ("", *experiment.variants):
+        rate_of = {case.name: case.value("learning_rate") for case in experiment.select(variant=variant)}
+        for row in rows_of(name, variant):
+            if row.measure == experiment.measures[0]:
+                net, rule = row.case.split()
+                found.setdefault((rule, rate_of[row.case]), {})[net] = measured(row)
+    columns = sorted(found)
+    nets = dict.fromkeys(net for figures in found.values() for net in figures)
+    head = ["network", *(f"{rule} at {rate:g}" for rule, rate in columns)]
+    body = [[net, *(found[column].get(net, "-") for column in columns)] for net in nets]
+    return ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *body)]
+
+
 def _short(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}" if value >= 1 else f"{value:.4f}"
 
@@ -145,5 +162,6 @@ def machine() -> list[str]:
 SECTIONS: dict[str, Callable[[], list[str]]] = {
     "machine": machine,
     "orders": orders,
+    "000-L1-rates": partial(rates, "000-L1"),
     **{name: partial(section, name) for name in names()},
 }
