@@ -4,7 +4,7 @@ One resumable line a cell and seed in ``benchmarks/results/front.jsonl``. Each r
 (CIFAR-10) runs with each kind of feedback that it can use in float32, s16 and s8, by plain SGD, which all three have. How
 energy, memory and the energy to a target accuracy are found: ``fasim.estimate`` and ``fasim.target``.
 
-A comparison of rules must not be one of learning rates: the rate of each rule with each feedback is the best of RATES on
+A comparison of rules must not be one of learning rates: the rate of each rule with each feedback is the best of a few on
 the validation split of a seed that is in no table (tables ``...-rates``); a main run waits until those are measured.
 ``--table NAME`` runs one table, ``--list`` shows what is missing.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from statistics import fmean
@@ -24,6 +24,7 @@ from result_lines import done, key, provenance, run_missing
 from fasim import Network, StepSettings, compare
 from fasim.comparison import Comparison
 from fasim.data import load
+from fasim.fixedpoint import Datapath, Fixed, load_datapath
 from fasim.network import Dense
 from fasim.target import Target
 
@@ -31,7 +32,6 @@ RESULTS = Path(__file__).parent / "results" / "front.jsonl"
 DATAPATHS = ("float32", "s16", "s8")
 # what reaches a layer: any number, few outputs a unit, signs, words of a shift register
 KINDS = {"dense": "", "k1": "+k:1", "k2": "+k:2", "k4": "+k:4", "sign": "+sign", "generated": "+lfsr:8"}
-RATES = tuple(2.0**-exponent for exponent in (6, 7, 8, 9, 10))
 RATES_SEED = 1000
 NO_FEEDBACK = "none"
 
@@ -56,16 +56,28 @@ class Task:
     seeds: int
     target: float
     evaluate_every: int
+    rates: tuple[float, ...]
+    batch_norm: bool = False
 
 
 TASKS = {
     "mnist": Task(
         *("mnist", "784-500-500-10", "tanh", "sigmoid", "bce", 60, "uniform"),
-        *(("bp", "fa", "dfa", "sdfa", "drtp"), (), 5, 2, 3, 0.95, 6000),
+        *(("bp", "fa", "dfa", "sdfa", "drtp"), (), 5, 2, 3, 0.95, 6000, (2**-6, 2**-7, 2**-8, 2**-9, 2**-10)),
     ),
     "cifar10": Task(
         *("cifar10", "32x32x3-32c3p0-32c3p0-2p-128-10", "relu", "softmax", "cross_entropy", 64, "kaiming"),
-        *(("bp", "fa", "dfa", "drtp", "kp", "dkp"), ("kp", "dkp"), 4, 1, 1, 0.5, 12800),
+        *(
+            ("bp", "fa", "dfa", "drtp", "kp", "dkp"),
+            ("kp", "dkp"),
+            2,
+            1,
+            1,
+            0.5,
+            12800,
+            (2**-8, 2**-9, 2**-10, 2**-11),
+            True,
+        ),
     ),
 }
 
@@ -92,7 +104,7 @@ def kinds_of(task: Task, rule: str) -> tuple[str, ...]:
         return (NO_FEEDBACK,)
     if rule in task.learned:
         return ("dense",)
-    sparse = rule != "fa" or all(isinstance(layer, Dense) for layer in Network.parse(task.net).layers)
+    sparse = rule != "fa" or all(isinstance(layer, Dense) for layer in network_of(task).layers)
     return tuple(kind for kind in KINDS if sparse or not kind.startswith("k"))
 
 
@@ -101,7 +113,7 @@ def cells() -> Iterator[Cell]:
     for name, task in TASKS.items():
         pairs = [(rule, kind) for rule in task.rules for kind in kinds_of(task, rule)]
         for rule, kind in pairs:
-            for rate in RATES:
+            for rate in task.rates:
                 yield Cell(f"{name}-rates", rule, kind, "float32", RATES_SEED, task.rate_epochs, rate)
         for seed in range(task.seeds):
             for rule, kind in pairs:
@@ -127,7 +139,25 @@ def best_rate(table: str, rule: str, feedback: str) -> float:
         cell = line["cell"]
         if (cell["table"], cell["rule"], cell["feedback"]) == (f"{table}-rates", rule, feedback):
             found[cell["learning_rate"]] = fmean(accuracy for _, accuracy in line["points"][-2:])
-    return max(found, key=lambda rate: (found[rate], -rate)) if found.keys() >= set(RATES) else 0.0
+    return max(found, key=lambda rate: (found[rate], -rate)) if found.keys() >= set(TASKS[table].rates) else 0.0
+
+
+def network_of(task: Task) -> Network:
+    """Return the network of a table."""
+    return Network.parse(task.net, hidden=task.hidden, output=task.output, batch_norm=task.batch_norm)
+
+
+def datapath_of(task: Task, name: str) -> Datapath | None:
+    """Return a datapath with what batch normalisation needs, None for float32.
+
+    Gain and shift have 16 bits; normalised activations go up to 4 in place of 1, with as many bits as before. Where they
+    were cut at 1, BP on s8 with a rate of 2^-9 fell to chance within its first epoch.
+    """
+    datapath = load_datapath(name)
+    if datapath is None or not task.batch_norm:
+        return datapath
+    bits = datapath.act.format.bits
+    return replace(datapath, norm=Fixed(16, 12), act=replace(datapath.act, format=Fixed(bits, bits - 3)))
 
 
 def settings_of(task: Task, kind: str) -> StepSettings:
@@ -140,9 +170,9 @@ def comparison_of(cell: Cell) -> Comparison:
     task = TASKS[cell.table.removesuffix("-rates")]
     return compare(
         _load(task.data),
-        Network.parse(task.net, hidden=task.hidden, output=task.output),
+        network_of(task),
         rules=[cell.rule],
-        datapaths=[cell.datapath],
+        datapaths=[datapath_of(task, cell.datapath) or cell.datapath],
         epochs=cell.epochs,
         seeds=[cell.seed],
         learning_rate=cell.learning_rate,

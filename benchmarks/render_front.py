@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean, median, stdev
 from typing import Any, NamedTuple
 
-from front import DATAPATHS, KINDS, NO_FEEDBACK, RATES, RESULTS, TASKS
+from front import DATAPATHS, KINDS, NO_FEEDBACK, RESULTS, TASKS
 from result_lines import done
 
 from fasim import rules
@@ -125,7 +125,8 @@ def table(name: str) -> list[str]:
         "",
         f"On the front (no other has less error for less energy): {best}.",
         "",
-        f"{task.data}, {task.net}, {task.hidden}/{task.output}, {task.loss}, SGD on the sum of a batch of "
+        f"{task.data}, {task.net}{', batch normalisation' * task.batch_norm}, "
+        f"{task.hidden}/{task.output}, {task.loss}, SGD on the sum of a batch of "
         f"{task.batch_size}, {task.epochs} epochs, {seeds} seed{'s' * (seeds > 1)}; one sample costs "
         + ", ".join(_per_sample(found, datapath) for datapath in DATAPATHS)
         + f"; `python benchmarks/front.py --table {name}`.",
@@ -160,8 +161,9 @@ def rates(name: str) -> list[str]:
     chosen = {point[:2]: point.rate for point in points(name)}
     if not chosen:
         return ["No learning rate has been chosen yet."]
-    ends = sorted(" ".join(pair) for pair, rate in chosen.items() if rate in (RATES[0], RATES[-1]))
-    text = f"Learning rates tried: 2^{_exponent(RATES[0])} to 2^{_exponent(RATES[-1])}"
+    highest, *_, lowest = TASKS[name].rates
+    ends = sorted(" ".join(pair) for pair, rate in chosen.items() if rate in (highest, lowest))
+    text = f"Learning rates tried: 2^{_exponent(highest)} to 2^{_exponent(lowest)}"
     return [text + (f"; the best was at an end for {', '.join(ends)}." if ends else "; none was best at an end.")]
 
 

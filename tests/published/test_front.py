@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fasim import Network, estimate, rules
+from fasim import estimate, rules
 from fasim.errors import ConfigError
-from fasim.fixedpoint import load_datapath
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
@@ -32,11 +31,11 @@ def test_every_line_is_of_a_cell_of_today():
 @pytest.mark.parametrize("table", list(front.TASKS))
 def test_a_rule_runs_with_every_kind_of_feedback_that_it_can_have(table):
     task = front.TASKS[table]
-    network = Network.parse(task.net, hidden=task.hidden, output=task.output)
+    network = front.network_of(task)
     for rule in set(task.rules) - {"bp", *task.learned}:
         for kind in front.KINDS:
-            for datapath in map(load_datapath, front.DATAPATHS):
-                step = rule, front.settings_of(task, kind), datapath
+            for datapath in front.DATAPATHS:
+                step = rule, front.settings_of(task, kind), front.datapath_of(task, datapath)
                 if kind in front.kinds_of(task, rule):
                     rules.training_step(network, *step)
                 else:
@@ -54,10 +53,11 @@ def test_no_seed_of_a_table_has_chosen_its_learning_rates():
 def test_energy_of_the_lines_is_what_is_estimated_today(table):
     """One seed of each: the estimate knows no seed."""
     task = front.TASKS[table]
-    network = Network.parse(task.net, hidden=task.hidden, output=task.output)
+    network = front.network_of(task)
     first = {tuple(line["cell"][name] for name in ("rule", "feedback", "datapath")): line for line in of_table(table)}
     for (rule, kind, datapath), line in first.items():
-        found = estimate(network, rule, datapath, settings=front.settings_of(task, kind)).as_dict()
+        on, settings = front.datapath_of(task, datapath), front.settings_of(task, kind)
+        found = estimate(network, rule, on, settings=settings).as_dict()
         assert line["energy_pj_per_sample"] == pytest.approx(found["energy_pj_per_sample"], rel=1e-9)
         assert line["peak_live_bytes"] == found["peak_live_bytes"]
         assert line["feedback_bytes"] == found["feedback_bytes"]
