@@ -36,6 +36,7 @@ def test_every_line_is_of_the_settings_that_its_experiment_has_today():
 def test_the_parts_name_each_cell_once_and_nothing_that_cannot_run():
     found = [str(cell) for cell in papers.cells()]
     assert len(found) == len(set(found))
+    assert {str(line["cell"]) for line in render_papers.lines()} <= set(found), "lines that no part makes"
     assert not [part for part in papers.PARTS if load_experiment(part.table).cannot_run]
 
 
@@ -72,6 +73,36 @@ def test_a_hundred_layers_learn_with_dfa():
     assert row_of("000-L1", "100x240 dfa", "test_error").mean < 15
     assert row_of("000-L1", "100x240 bp", "test_error", "equal-rates").mean < 10
     assert row_of("000-L1", "100x240 bp", "test_error").mean > 50
+
+
+@pytest.mark.parametrize("depth", [10, 15, 20, 50, 100])
+def test_at_its_best_rate_bp_leads_dfa_at_every_depth(depth):
+    variants = ("", *load_experiment("000-L1").variants)
+    rows = [row for variant in variants for row in render_papers.rows_of("000-L1", variant) if row.measure == "test_error"]
+    dfa, bp = ([row.mean for row in rows if row.case == f"{depth}x240 {rule}"] for rule in ("dfa", "bp"))
+    assert (len(dfa), len(bp)) == (3, 3)
+    assert min(bp) < min(dfa) < 15
+    assert (max(bp) > 70) == (depth >= 50), "at 1e-2"
+
+
+def test_the_accuracy_that_listing_2_prints_is_near_that_of_dfa():
+    found = {rule: row_of("000-L2", rule, "test_accuracy").mean for rule in ("bp", "dfa")}
+    assert abs(found["dfa"] - 50.14) < 2 < found["bp"] - 50.14
+
+
+def test_learned_feedback_reads_out_at_a_smaller_angle():
+    dfa, dkp = (row_of("001-F2", rule, "readout_angle").values for rule in ("dfa", "dkp"))
+    assert all(dkp[seed] < dfa[seed] for seed in dfa)
+
+
+def test_the_slides_own_networks():
+    """FA ends behind BP with sigmoids, close to it with tanh; hidden layers alone do not learn by it at first."""
+    for table, gap in (("002-B", 3), ("002-C", 0.7)):
+        found = {row.case: row.mean for row in render_papers.rows_of(table)}
+        assert found["bp"] - gap < found["fa"] < found["bp"]
+    for rule in ("fa", "dfa"):
+        for line in row_of("002-D", rule, "test_accuracy").lines:
+            assert line["test_error_percent"][0] > 70 > 15 > line["test_error_percent"][1]
 
 
 def test_two_convolutions_order():
