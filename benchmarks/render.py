@@ -1,4 +1,4 @@
-"""Write the tables of the README and of ``docs/results.md`` from results, between markers; none is typed by hand.
+"""Write the tables of the README and of pages in ``docs`` from results, between markers; none is typed by hand.
 
 ``python benchmarks/render.py`` rewrites the pages; ``--check`` only says whether they are up to date (a test does);
 ``--demo FOLDER`` first takes over the run folder of a ``make demo`` as the one that the pages show.
@@ -216,8 +216,13 @@ PAGES: dict[Path, dict[str, Callable[[], list[str]]]] = {
 }
 
 
+TIMES = ROOT / "fasim" / "experiments" / "times.json"
+
+
 def render(page: Path) -> str:
     """Return a page with every section between its markers written anew."""
+    if page == TIMES:
+        return render_papers.times()
     text = page.read_text()
     for name, section in PAGES[page].items():
         body = "\n".join([f"<!-- {name} -->", "", *section(), "", "<!-- end -->"])
@@ -231,11 +236,11 @@ def main() -> None:
     """Rewrite the pages, or check them."""
     if "--demo" in sys.argv:
         adopt(Path(sys.argv[sys.argv.index("--demo") + 1]))
-    for page in PAGES:
+    for page in (*PAGES, TIMES):
         new = render(page)
         if "--check" not in sys.argv:
             page.write_text(new)
-        elif new != page.read_text():
+        elif not page.exists() or new != page.read_text():
             raise SystemExit(f"{page.name} is not what the results say: run python benchmarks/render.py")
 
 

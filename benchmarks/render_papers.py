@@ -5,6 +5,7 @@ Published figures are those of ``fasim/experiments/*.toml``, measured ones those
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -25,7 +26,7 @@ from fasim.experiments import (
 )
 from fasim.experiments.experiment import DEVIATIONS, POINTS
 from fasim.experiments.summary import curve_of
-from fasim.report_experiments import duration, epochs_of, heading, measured
+from fasim.report_experiments import NOT_MEASURED, duration, epochs_of, heading, measured, run_time
 
 RESULTS = Path(__file__).parent / "results" / "papers.jsonl"
 # pictures that curves.py has drawn
@@ -157,6 +158,14 @@ def machine() -> list[str]:
         f"*Reproduced*: the mean lies within {DEVIATIONS:g} published deviations, or {POINTS:g} points, of the figure.",
         "*Short run*: fewer epochs than the paper's, no verdict. *Stopped*: the paper's own rule ended the runs.",
     ]
+
+
+def times() -> str:
+    """Return what `fasim.experiments.measured_times` reads."""
+    one_run = {name: run_time(load_experiment(name), lines()) for name in names()}
+    cpus = sorted({line["cpu"] for line in lines()})
+    found = {name: text for name, text in one_run.items() if text != NOT_MEASURED}
+    return json.dumps({"cpu": f"one thread of {' or '.join(cpus)}", "one_run": found}, indent=1) + "\n"
 
 
 SECTIONS: dict[str, Callable[[], list[str]]] = {

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from fasim.experiments import Case, Experiment, QuickRow, Row, measured_order, pairs_held, verdict
+from fasim.experiments import Case, Experiment, QuickRow, Row, measured_order, measured_times, pairs_held, verdict
 from fasim.experiments.keys import ANGLES, MEASURES
 from fasim.experiments.summary import summary
 
@@ -34,12 +34,14 @@ def run_time(experiment: Experiment, lines: Iterable[Line]) -> str:
 
 
 def list_table(experiments: Sequence[Experiment], lines: Sequence[Line]) -> Table:
-    """Return the table of all experiments, with the time of a run where there are result lines of it."""
+    """Return the table of all experiments, with the time of a run by result lines, or in brackets that on another CPU."""
+    times = measured_times()
     table = Table(title="the papers' experiments", title_justify="left")
     for name in ("name", "what it is", "paper", "cases", "seeds", "epochs", "one run here"):
         table.add_column(name, no_wrap=name in ("name", "epochs", "one run here"))
     for experiment in experiments:
         first = experiment.cases[0]
+        here, there = run_time(experiment, lines), times.one_run.get(experiment.name)
         cases = str(len(experiment.cases)) if not experiment.cannot_run else f"{len(experiment.cases)}, cannot run"
         table.add_row(
             experiment.name,
@@ -48,10 +50,11 @@ def list_table(experiments: Sequence[Experiment], lines: Sequence[Line]) -> Tabl
             cases,
             str(first.value("seeds")),
             str(first.value("epochs")),
-            run_time(experiment, lines),
+            f"({there})" if here == NOT_MEASURED and there else here,
         )
     table.caption = (
-        "one run: a case and seed with the paper's epochs, by the result lines; more with `fasim run NAME --show`"
+        "one run: a case and seed with the paper's epochs, by the result lines; "
+        f"in brackets: not run here, on {times.cpu}; more with `fasim run NAME --show`"
     )
     return table
 

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from fasim.experiments.experiment import Case, Experiment, Published, Quick, Setting, Variant
-from fasim.experiments.load import load_experiment, names
+from fasim.experiments.load import Times, load_experiment, measured_times, names
 from fasim.experiments.orders import Order
 from fasim.experiments.pairs import Pair, measured_order, pairs_held, verdict
 from fasim.experiments.quick import QuickRow, run_quick
@@ -26,10 +26,12 @@ __all__ = [
     "QuickRow",
     "Row",
     "Setting",
+    "Times",
     "Variant",
     "cell_of",
     "load_experiment",
     "measured_order",
+    "measured_times",
     "names",
     "pairs_held",
     "run_case",

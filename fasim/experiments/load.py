@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from fasim.errors import ConfigError, unknown_name
 from fasim.experiments.document import read_experiment
 from fasim.experiments.experiment import Experiment
 
 FOLDER = Path(__file__).parent
+
+
+class Times(NamedTuple):
+    """How long one run of the paper's epochs takes on one thread of a CPU, in words, by the name of the experiment."""
+
+    cpu: str
+    one_run: dict[str, str]
+
+
+def measured_times() -> Times:
+    """Return the times of the runs behind ``docs/papers.md``; ``benchmarks/render.py`` writes the file."""
+    return Times(**json.loads((FOLDER / "times.json").read_text(encoding="utf-8")))
 
 
 def names() -> list[str]:

@@ -212,6 +212,9 @@ def test_the_list_has_every_experiment_and_the_time_of_those_that_were_run():
     listed = invoke("--list").stdout
     for name in experiments.names():
         assert f"│ {name} " in listed
+    there = experiments.measured_times()
+    assert f"({there.one_run['004-M']})" in listed
+    assert " ".join(there.cpu.split()[-2:]) in " ".join(listed.split())
     case = experiments.load_experiment("004-M").select("784-500-10 dfa")[0]
     cell = experiments.cell_of(experiments.load_experiment("004-M"), case, 0, epochs=2)
     with open("lines.jsonl", "w", encoding="utf-8") as file:
