@@ -63,21 +63,26 @@ class Task:
 TASKS = {
     "mnist": Task(
         *("mnist", "784-500-500-10", "tanh", "sigmoid", "bce", 60, "uniform"),
-        *(("bp", "fa", "dfa", "sdfa", "drtp"), (), 5, 2, 3, 0.95, 6000, (2**-6, 2**-7, 2**-8, 2**-9, 2**-10)),
+        rules=("bp", "fa", "dfa", "sdfa", "drtp"),
+        learned=(),
+        epochs=5,
+        rate_epochs=2,
+        seeds=3,
+        target=0.95,
+        evaluate_every=6000,
+        rates=(2**-6, 2**-7, 2**-8, 2**-9, 2**-10),
     ),
     "cifar10": Task(
         *("cifar10", "32x32x3-32c3p0-32c3p0-2p-128-10", "relu", "softmax", "cross_entropy", 64, "kaiming"),
-        *(
-            ("bp", "fa", "dfa", "drtp", "kp", "dkp"),
-            ("kp", "dkp"),
-            2,
-            1,
-            1,
-            0.5,
-            12800,
-            (2**-8, 2**-9, 2**-10, 2**-11),
-            True,
-        ),
+        rules=("bp", "fa", "dfa", "drtp", "kp", "dkp"),
+        learned=("kp", "dkp"),
+        epochs=2,
+        rate_epochs=1,
+        seeds=1,
+        target=0.5,
+        evaluate_every=12800,
+        rates=(2**-8, 2**-9, 2**-10, 2**-11),
+        batch_norm=True,
     ),
 }
 

@@ -9,6 +9,7 @@ import pytest
 
 from fasim import estimate, rules
 from fasim.errors import ConfigError
+from fasim.fixedpoint import Fixed, load_datapath
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
@@ -41,6 +42,15 @@ def test_a_rule_runs_with_every_kind_of_feedback_that_it_can_have(table):
                 else:
                     with pytest.raises(ConfigError, match="is not defined"):
                         rules.training_step(network, *step)
+
+
+def test_a_normalised_network_has_points_for_its_sums_and_no_other_is_touched():
+    """Up to 4 behind the normalisation, up to 32 before it."""
+    for name, act, preact in (("s8", Fixed(8, 5), Fixed(12, 6)), ("s16", Fixed(16, 13), Fixed(12, 6))):
+        found = front.datapath_of(front.TASKS["cifar10"], name)
+        assert (found.act.format, found.preact.format, found.norm) == (act, preact, Fixed(16, 12))
+        assert front.datapath_of(front.TASKS["mnist"], name) == load_datapath(name)
+    assert front.datapath_of(front.TASKS["cifar10"], "float32") is None
 
 
 def test_no_seed_of_a_table_has_chosen_its_learning_rates():
