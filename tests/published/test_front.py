@@ -45,10 +45,11 @@ def test_a_rule_runs_with_every_kind_of_feedback_that_it_can_have(table):
 
 
 def test_a_normalised_network_has_points_for_its_sums_and_no_other_is_touched():
-    """Up to 4 behind the normalisation, up to 32 before it."""
-    for name, act, preact in (("s8", Fixed(8, 5), Fixed(12, 6)), ("s16", Fixed(16, 13), Fixed(12, 6))):
+    """Up to 4 behind the normalisation, up to 32 before it; 8-bit deltas up to a quarter."""
+    for name, act, delta in (("s8", Fixed(8, 5), Fixed(8, 9)), ("s16", Fixed(16, 13), Fixed(16, 15))):
         found = front.datapath_of(front.TASKS["cifar10"], name)
-        assert (found.act.format, found.preact.format, found.norm) == (act, preact, Fixed(16, 12))
+        assert (found.act.format, found.delta.format) == (act, delta)
+        assert (found.preact.format, found.norm) == (Fixed(12, 6), Fixed(16, 12))
         assert front.datapath_of(front.TASKS["mnist"], name) == load_datapath(name)
     assert front.datapath_of(front.TASKS["cifar10"], "float32") is None
 
