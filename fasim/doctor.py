@@ -30,6 +30,7 @@ VECTORS = {
     "avx512bw": "AVX-512 BW",
     "avx512vnni": "AVX-512 VNNI",
     "avxvnni": "AVX-VNNI",
+    "amx-int8": "AMX int8",
     "neon": "NEON",
     "dotprod": "NEON dot product",
     "sve": "SVE",
@@ -42,7 +43,7 @@ def lines() -> Iterator[str]:
     yield "packages: " + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     yield f"CPU: {cpu_model()}, {os.cpu_count()} cores"
     yield f"vector instructions: {', '.join(vector_instructions()) or 'none that LLVM names'}"
-    yield f"matrix products: tiles for {micro.TARGET}"
+    yield f"matrix products: tiles for {micro.TARGET}{', of bytes by AMX' if micro.AMX else ''}"
     yield f"backends: {', '.join(backends.names())}"
     yield f"CUDA: {_cuda()}"
     yield f"data: {os.environ.get('FASIM_DATA') or fetch.cache_folder()}"

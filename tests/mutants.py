@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import planted
+import planted_amx
 import planted_benchmarks
 import planted_config
 import planted_cuda
@@ -48,6 +49,7 @@ TIMEOUT_S = 600
 CONTROL_TIMEOUT_S = 1800  # one core compiles nearly all kernels
 LISTS = (
     planted,
+    planted_amx,
     planted_benchmarks,
     planted_config,
     planted_cuda,

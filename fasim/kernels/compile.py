@@ -2,7 +2,7 @@
 
 Numba keys its cache on the file of the cached function alone, but kernels inline the scalar functions of other files: after
 an edit (or a ``git pull`` into an editable installation) it would run the old bits. Kernels are therefore cached in a
-folder named by the content of all files that they are made of.
+folder named by the content of all files that they are made of, and by what this process may use of the CPU.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import Any
 from numba import njit
 from numba.core import config as numba_config
 from numba.core import event
+
+from fasim.scalar.target import AMX
 
 config: Any = numba_config
 PACKAGE = Path(__file__).parents[1]
@@ -37,7 +39,7 @@ def _cache_folder() -> str:
     beside = Path(__file__).parent / "__pycache__"
     if not given and not os.access(beside if beside.exists() else beside.parent, os.W_OK):
         return ""
-    return str(Path(given or beside) / f"kernels-{_fingerprint()}")
+    return str(Path(given or beside) / f"kernels-{_fingerprint()}{'-amx' if AMX else ''}")
 
 
 CACHE_FOLDER = _cache_folder()

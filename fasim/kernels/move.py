@@ -11,6 +11,8 @@ from numba import njit
 
 from fasim.kernels.compile import kernel
 from fasim.kernels.factors import interleave, interleave_halves, update_weights_halves
+from fasim.kernels.micro import amx
+from fasim.kernels.micro.amx_move import amx_bytes_to_8
 from fasim.kernels.micro.arrays import lies_in_rows, start
 from fasim.kernels.micro.bounds import WINDOW, largest_of, sums_of
 from fasim.kernels.micro.move import near_end
@@ -23,6 +25,9 @@ from fasim.scalar.rounding import RND, SAT, TRN
 
 _LO, _HI = -(1 << 15), (1 << 15) - 1
 _AT_ONCE = 12
+_AMX = amx.SERVES
+# groups of terms from which on AMX is faster: for 500 x 784 as fast for a batch of 16, 1.2 times for 32, 1.6 for 64
+_MANY = 8
 
 
 @njit(inline="always", cache=True)
@@ -49,6 +54,15 @@ def _by_units(
                 counters,
             )  # fmt: skip
             requantize(mine, cast_shift, lo, hi, RND, SAT, 0, 0, 0, 0, weight[top + j], cast_counters)
+
+
+@njit(inline="always", cache=True)
+def _move_bytes(left, right, terms, rows, columns, master, master_step, weight, weight_step, begin, numbers):
+    """Move masters of int16 with weights of int8 by the faster of two ways."""
+    if _AMX and terms >= _MANY:
+        amx_bytes_to_8(left, right, terms, rows, columns, master, master_step, weight, weight_step, begin, numbers)
+    else:
+        move_bytes_to_8(left, right, terms, rows, columns, master, master_step, weight, weight_step, begin, numbers)
 
 
 @njit(inline="always", cache=True)
@@ -123,7 +137,7 @@ def update_weights_bytes(
     writes the master, writes the weight.
     """
     _update(
-        move_bytes_to_8, left, right, offsets, begin, largest, master, base_shift, learning_shift, rounding, counters,
+        _move_bytes, left, right, offsets, begin, largest, master, base_shift, learning_shift, rounding, counters,
         cast_shift, weight, cast_counters,
     )  # fmt: skip
 

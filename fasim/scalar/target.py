@@ -6,7 +6,10 @@ shows. LLVM itself is therefore asked: a few lines are compiled for exactly that
 
 from __future__ import annotations
 
+import ctypes
+import platform
 import re
+import sys
 from typing import NamedTuple
 
 import llvmlite.binding as llvm  # type: ignore[import-untyped]
@@ -41,6 +44,8 @@ class Target(NamedTuple):
     """``avx512vnni``, ``avx512`` (F, BW, VL), ``avx2`` (with FMA) or ``portable``."""
     fused: bool
     """Whether it has a fused multiply-add (an absent one would be a call of the C library for each product)."""
+    amx: bool = False
+    """Whether it has AMX's products of bytes, by the features that are named."""
 
 
 def ask(triple: str, cpu: str, features: str) -> Target:
@@ -48,12 +53,13 @@ def ask(triple: str, cpu: str, features: str) -> Target:
     machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features, opt=2)
     assembly = machine.emit_assembly(llvm.parse_assembly(_QUESTION))
     fused = re.search(r"\bfmaf\b", assembly) is None
+    amx = {"+amx-tile", "+amx-int8"} <= set(features.split(","))
 
     def has(pattern: str) -> bool:
         return re.search(pattern, assembly) is not None
 
     if has(r"vpdpwssd.*zmm"):
-        return Target("avx512vnni", fused)
+        return Target("avx512vnni", fused, amx)
     if has(r"vpmaddwd.*zmm"):
         return Target("avx512", fused)
     if has(r"vp(maddwd|dpwssd).*ymm") and has("vfmadd"):
@@ -61,7 +67,19 @@ def ask(triple: str, cpu: str, features: str) -> Target:
     return Target("portable", fused)
 
 
+def _permitted() -> bool:
+    """Ask the system to keep AMX's registers for this process; True where it will.
+
+    Linux keeps those of processes only that ask: ``arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA)``.
+    """
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return False
+    arch_prctl, ask_for, tile_data = 158, 0x1023, 18
+    return bool(ctypes.CDLL(None).syscall(arch_prctl, ask_for, tile_data) == 0)
+
+
 # what Numba itself keys its cache on
 _FOUND = ask(*cpu_target.target_context.codegen().magic_tuple())
 TARGET = _FOUND.name
 FUSED = _FOUND.fused
+AMX = _FOUND.amx and _permitted()

@@ -83,7 +83,7 @@ def stated(before: np.ndarray, gradient: np.ndarray, shift: int, rounding: str, 
 
 @pytest.mark.parametrize("rounding", ["RND", "TRN"])
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("terms", [1, 3, 9])
+@pytest.mark.parametrize("terms", [1, 3, 9, 30, 63])
 def test_update_is_its_statement(terms: int, kind: str, rounding: str) -> None:
     """Shifts that leave steps of 16 bits, and shifts that leave more."""
     kernel, left_type, right_type, drop, weight_type = KINDS[kind]

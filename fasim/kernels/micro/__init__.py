@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from fasim.kernels.micro.amx import SERVES as AMX
 from fasim.kernels.micro.ascending import gemm_nt_ascending_float32
 from fasim.kernels.micro.gemm import gemm_nt_float32, gemm_nt_int8, gemm_nt_int16, gemm_nt_uint8
 from fasim.kernels.micro.outer import gemm_nn_float32, gemm_tn_float32, sgd_tn_float32
@@ -20,6 +21,7 @@ from fasim.kernels.micro.wide import gemm_nt_int16_wide
 from fasim.scalar.target import FUSED, TARGET
 
 __all__ = [
+    "AMX",
     "FUSED",
     "TARGET",
     "adam_tn_float32",

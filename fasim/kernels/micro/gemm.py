@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from fasim.kernels.compile import kernel
-from fasim.kernels.micro import portable, tiles, turned
+from fasim.kernels.micro import amx, portable, tiles, turned, turned_amx
 from fasim.kernels.micro.arrays import address, keep, lies_in_rows
 from fasim.kernels.micro.kinds import INT16, VNNI
 from fasim.scalar.target import TARGET
@@ -21,7 +21,10 @@ _SHORTEST = tiles.SHORTEST
 _LENGTHENS = _SHORTEST > 0
 _cover_float32, _cover_int16 = tiles.cover_float32, tiles.cover_int16
 _cover_int8, _cover_uint8 = tiles.cover_int8, tiles.cover_uint8
-_turned_int16, _turned_int8, _turned_uint8 = turned.turned_int16, turned.turned_int8, turned.turned_uint8
+_turned_int16 = turned.turned_int16
+_turned_int8, _turned_uint8 = (
+    (turned_amx.amx_int8, turned_amx.amx_uint8) if amx.SERVES else (turned.turned_int8, turned.turned_uint8)
+)
 _VNNI, _LANES = VNNI, INT16.sums.count
 _UNITS = 32  # with 48 the broadcast tiles take .6 to 1 of the dot tiles' time, with 16 1 to 3 times as long
 _portable_float32, _portable_integer = portable.gemm_float32, portable.gemm_integer
