@@ -138,12 +138,10 @@ def orders() -> list[str]:
 def _made(name: str, rows: list[Row]) -> str:
     """Return what the lines of a section were made with."""
     used = [line for row in rows for line in row.lines]
-    epochs = max(row.epochs for row in rows)
-    seeds = max(len(row.seeds) for row in rows if row.epochs == epochs)
     seconds = [row.seconds_per_epoch for row in rows if row.lines]
     notes = sorted({line["data_note"] for line in used if line["data_note"]})
     ends = dict.fromkeys(duration(end) for end in (min(seconds), max(seconds)))
-    text = f"`fasim run {name} --seeds {seeds} --epochs {epochs}`; an epoch trains in {' .. '.join(ends)}"
+    text = f"`python benchmarks/papers.py --table {name}`; an epoch trains in {' .. '.join(ends)}"
     commits = ", ".join(sorted({line["commit"] for line in used}))
     return "; ".join([text, *notes, f"commits {commits}"]) + "."
 

@@ -24,9 +24,9 @@ def duration(seconds: float) -> str:
 
 
 def run_time(experiment: Experiment, lines: Iterable[Line]) -> str:
-    """Return how long one run of the paper's epochs trains by result lines: the fastest case .. the slowest."""
+    """Return how long one run of the paper's epochs takes by result lines: the fastest case .. the slowest."""
     rows = [row for row in summary(experiment, lines) if row.lines]
-    times = [row.seconds_per_epoch * row.epochs_of for row in rows]
+    times = [row.seconds_of_a_run for row in rows]
     if not times:
         return NOT_MEASURED
     ends = dict.fromkeys(duration(end) for end in (min(times), max(times)))

@@ -218,7 +218,7 @@ def test_the_list_has_every_experiment_and_the_time_of_those_that_were_run():
     case = experiments.load_experiment("004-M").select("784-500-10 dfa")[0]
     cell = experiments.cell_of(experiments.load_experiment("004-M"), case, 0, epochs=2)
     with open("lines.jsonl", "w", encoding="utf-8") as file:
-        file.write(json.dumps({"cell": cell, "test_error_percent": [5, 4], "seconds_per_epoch": 6.0}) + "\n")
+        file.write(json.dumps({"cell": cell, "test_error_percent": [5, 4], "test_loss": [1, 1], "seconds": 12.0}) + "\n")
     row = next(line for line in invoke("--list", "--results", "lines.jsonl").stdout.splitlines() if "│ 004-M " in line)
     assert "10 min" in row
 

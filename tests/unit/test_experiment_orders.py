@@ -75,7 +75,7 @@ def test_pairs_are_held_by_means_and_counted_by_seeds():
         ("a", "c", 3, 2, True),
         ("b", "c", 3, 3, True),
     ]
-    assert verdict(claimed, found) == "2 of 3 pairs hold; not a > b (in 2 of 3 seeds)"
+    assert verdict(claimed, found) == "2 of 3 pairs hold, a > c in 2 of 3 seeds; not a > b (in 2 of 3 seeds)"
     assert measured_order(claimed, rows) == ["b", "a", "c"]
 
 
@@ -112,6 +112,7 @@ def test_a_case_of_several_places_is_held_against_all_behind_it():
     rows = [row(name, {0: float(place)}) for place, name in enumerate("abcd")]
     claimed = order(("a", "b"), ("d", "c"))
     assert verdict(claimed, pairs_held(claimed, rows)) == "all 4 pairs hold"
+    assert verdict(claimed, pairs_held(claimed, rows[1:])) == "all 2 pairs hold; 2 not measured"
 
 
 def test_the_file_says_where_a_claim_is_from(tmp_path):

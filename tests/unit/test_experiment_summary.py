@@ -37,7 +37,16 @@ def test_mean_and_spread_are_of_the_last_ten_epochs_of_each_seed():
 
 def test_the_time_of_a_case_is_that_of_its_fastest_seed():
     lines = [line(seed, [2.5] * 100) | {"seconds_per_epoch": seconds} for seed, seconds in enumerate((9.0, 2.0, 30.0))]
-    assert only(summary(EXPERIMENT, lines)).seconds_per_epoch == 2.0
+    row = only(summary(EXPERIMENT, lines))
+    assert (row.seconds_per_epoch, row.seconds_of_a_run) == (2.0, 1.0)
+    for line_of_old in lines:
+        del line_of_old["seconds"]
+    assert only(summary(EXPERIMENT, lines)).seconds_of_a_run == 200.0
+
+
+def test_the_time_of_a_short_run_is_taken_in_proportion():
+    short = line(0, [2.5] * 10, epochs=10) | {"seconds_per_epoch": 1.0, "seconds": 12.0}
+    assert only(summary(EXPERIMENT, [short])).seconds_of_a_run == 120.0
 
 
 @pytest.mark.parametrize(

@@ -326,7 +326,7 @@ def test_same_bits_on_every_path(cpu: str, features: str, target: str, fused: bo
     ],
 )
 def test_target(cpu: str, features: str, target: str, fused: bool) -> None:
-    assert ask("x86_64-unknown-linux-gnu", cpu, features) == (target, fused)
+    assert ask("x86_64-unknown-linux-gnu", cpu, features) == (target, fused, False)
 
 
 def test_an_edit_of_a_tile_reaches_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
