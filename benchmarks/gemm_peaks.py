@@ -10,12 +10,14 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from fasim.kernels.micro import TARGET
+from fasim.kernels.micro import AMX, TARGET, amx
 from fasim.kernels.micro import vectors as v
 
 STEPS = 100_000
 # sums that are formed side by side, so that none waits for another
 SUMS = 12
+# those of AMX: tiles of two factors from one side and of two from the other
+TILES = [(total, 4 + total // 2, 6 + total % 2) for total in range(4)]
 WIDE = TARGET.startswith("avx512")
 VNNI = TARGET == "avx512vnni"
 
@@ -71,6 +73,26 @@ def _loop(multiply: Callable[[Any, Any, Any], Any], element: ir.Type) -> Callabl
     return loop
 
 
+@intrinsic
+def _tile_products(_context):  # noqa: ANN001, ANN202
+    def codegen(context, b, _signature, _arguments):  # noqa: ANN001, ANN202
+        for total, x, y in TILES:
+            amx.multiply(b, total, x, y, unsigned=False)
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@njit(nogil=True)
+def _amx_loop(count, _factor):  # noqa: ANN001, ANN202
+    """Do the same with tiles of zeros, which `configure` leaves."""
+    amx.configure()
+    for _ in range(count):
+        _tile_products()
+    amx.release()
+    return count
+
+
 @cache
 def peaks() -> dict[str, Peak]:
     """Return the loop for each type of the products; none for a target without register tiles."""
@@ -83,4 +105,6 @@ def peaks() -> dict[str, Peak]:
     whole = _loop(lambda b, total, x: v.dot_bytes(b, total, x, x), v.I32) if VNNI else words
     by_type = {"float32": (floats, 1), "int16": (words, 2), "int8": (whole, 4 if VNNI else 2)}
     found = {name: Peak(loop, 2 * STEPS * SUMS * lanes * products) for name, (loop, products) in by_type.items()}
+    if AMX:
+        found["int8"] = Peak(_amx_loop, 2 * STEPS * len(TILES) * amx.SIDE * amx.SIDE * amx.BYTES)
     return found | {"uint8": found["int8"]}

@@ -40,9 +40,12 @@ def torch_build() -> list[str]:
 
 
 def blas() -> list[str]:
-    """Return the BLAS of NumPy and SciPy: name, version, the CPU that its kernels are for."""
+    """Return the BLAS of NumPy and SciPy: name, version, the CPU that its kernels are for, how many threads it may take."""
     found = [lib for lib in threadpool_info() if lib["user_api"] == "blas"]
-    return [f"{lib['internal_api']} {lib.get('version')} {lib.get('architecture')}" for lib in found]
+    return [
+        f"{lib['internal_api']} {lib.get('version')} {lib.get('architecture')} ({lib['num_threads']} threads)"
+        for lib in found
+    ]
 
 
 def variables() -> dict[str, str]:

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import render_fixed
+import render_gpu
+from cases import BATCHES, FASTEST, NETS, RULES, THREADS, cells
+from cases import FORMATS as GRID
 from goals import Goal, Line, kernel_goals, step_goals
 
 RESULTS = Path(__file__).parent / "results"
@@ -67,6 +70,18 @@ def machine_list() -> list[str]:
         ]
 
     return by_machine(steps(), described)
+
+
+def grid_note() -> list[str]:
+    """Return how much of the grid has lines."""
+    wanted = {(c.net, c.batch, c.rule, c.format, c.threads) for c in cells(NETS, BATCHES, RULES, GRID, THREADS, FASTEST)}
+
+    def counted(group: list[Line]) -> list[str]:
+        names = ("net", "batch", "rule", "format", "threads")
+        found = {tuple(line["cell"][name] for name in names) for line in group} & wanted
+        return [f"{len(found):,} of the {len(wanted):,} cells of the grid are measured; a dash is one that is not."]
+
+    return by_machine(steps(), counted)
 
 
 def goal_table() -> list[str]:
@@ -233,6 +248,7 @@ def memory_table() -> list[str]:
 
 SECTIONS: dict[str, Callable[[], list[str]]] = {
     "machine": machine_list,
+    "grid": grid_note,
     "goals": goal_table,
     **{f"steps-{name}": (lambda name=name: format_table(name)) for name in FORMATS},  # type: ignore[misc]
     **{f"threads-{name}": (lambda name=name: threads_table(name)) for name in FORMATS[:3]},  # type: ignore[misc]
@@ -241,4 +257,5 @@ SECTIONS: dict[str, Callable[[], list[str]]] = {
     "convs": conv_table,
     "peers": render_fixed.peers_table,
     "memory": memory_table,
+    "gpu": render_gpu.gpu_tables,
 }

@@ -13,6 +13,7 @@ sys.path.insert(0, str(BENCHMARKS))
 
 import goals  # noqa: E402 - scripts, not a package
 import render  # noqa: E402
+import render_gpu  # noqa: E402
 import render_performance  # noqa: E402
 
 FOUR_NETS = goals.PLAIN
@@ -64,7 +65,7 @@ def goal(found, what, batch, unit):
 
 def test_without_lines_every_table_says_so(results):
     for name, section in render_performance.SECTIONS.items():
-        if name != "peers":  # which has lines of its own
+        if name not in ("peers", "gpu"):  # which have lines of their own
             assert section() in (render_performance.NONE, ["Not measured yet: `make bench`."])
 
 
@@ -194,3 +195,37 @@ def test_goals_of_kernels():
         "16 bits, 64x500x10": 25.0,
     }
     assert found["saturation at every addition", "a loop of APyTypes' casts"].values == {"8 bits, 64x500x10": 150.0}
+
+
+def test_the_page_says_how_much_of_the_grid_is_measured(results):
+    assert render_performance.grid_note() == render_performance.NONE
+    results("throughput", line(), line(net="784-7-10"), line(threads=2, datapath="s8"), line(datapath="s8_stoch"))
+    assert render_performance.grid_note() == ["3 of the 1,176 cells of the grid are measured; a dash is one that is not."]
+
+
+def gpu_line(kind="gpu", device="Some GPU", **cell):
+    made = {"kind": kind, "driver": "1.2", "numba_cuda": "0.30", "commit": "abc", "samples_per_s": 123456}
+    network = {"net": "784-500-10", "rule": "dfa", "format": "s8", "batch": 64, "replicas": 8, "graphs": 0}
+    return made | {"cell": {**network, "device": device, **cell}, "times_faster_than": {"M": 2.5}}
+
+
+def test_what_ran_on_a_gpu_has_a_table_and_what_was_simulated_none(tmp_path, monkeypatch):
+    path = tmp_path / "gpu.jsonl"
+    monkeypatch.setattr(render_gpu, "RESULTS", path)
+    assert render_gpu.gpu_tables() == render_gpu.NONE
+    product = {"size": 4096, "way": "mma", "device": "Some GPU", "product": "int8"}
+    found = [
+        gpu_line("simulated kernel"),
+        gpu_line() | {"samples_per_s": 1},
+        gpu_line(),
+        gpu_line(device="Other GPU") | {"times_faster_than": {}},
+        gpu_line() | {"cell": product, "giga_operations_per_s": 1500.5, "share_of_peak": 0.25},
+    ]
+    path.write_text("".join(json.dumps(one) + "\n" for one in found))
+    text = render_gpu.gpu_tables()
+    assert text[0] == "Some GPU, driver 1.2, numba-cuda 0.30, commits abc:"
+    assert [row for row in text if row.startswith("| 784")] == [
+        "| 784-500-10 | dfa | s8 | 64 | 8 | 0 | 123,456 | 2.50 M |",
+        "| 784-500-10 | dfa | s8 | 64 | 8 | 0 | 123,456 | - |",
+    ]
+    assert "| 4096^3 | mma | 1,500.5 | 25 % |" in text
