@@ -46,7 +46,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     },
 }
 PRESETS = {
-    "tanh, bce": ("float32", "s16", "s8"),
+    "tanh, bce": ("float32", "s16", "s8", "s8_stoch", "gupta16", "reckon_pm1"),
     "relu, half_mse": ("float32", "wage"),
     "relu, softmax": ("float32", "niti"),
 }

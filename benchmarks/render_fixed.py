@@ -8,13 +8,10 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from fixed import PRESETS, RESULTS, RULES, WIDTHS
 from result_lines import done
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results" / "fixed.jsonl"
-PEERS = HERE / "results" / "peers_fixed.jsonl"
-RULES = ("bp", "dfa", "sdfa", "drtp", "kp", "lafs", "shallow")
-WIDTHS = (16, 12, 10, 8, 7, 6, 5, 4, 3)
+PEERS = Path(__file__).parent / "results" / "peers_fixed.jsonl"
 
 Line = dict[str, Any]
 
@@ -34,8 +31,9 @@ def presets() -> dict[tuple[str, str, str], dict[int, float]]:
 
 
 def columns() -> list[tuple[str, str]]:
-    """Return the pairs of family and datapath, in the order of their lines."""
-    return list(dict.fromkeys((line["cell"]["family"], line["cell"]["datapath"]) for line in lines("presets")))
+    """Return the pairs of family and datapath that have lines."""
+    found = {(line["cell"]["family"], line["cell"]["datapath"]) for line in lines("presets")}
+    return [(family, datapath) for family, names in PRESETS.items() for datapath in names if (family, datapath) in found]
 
 
 def _spread(errors: dict[int, float]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,9 @@ from fasim.fixedpoint.trace import Trace
 from fasim.kernels.micro.kinds import VNNI
 from fasim.kernels.micro.outer_move import SERVES
 from fasim.network import Network
-from fasim.schedule import Schedule, StepSettings
+from fasim.schedule import FUSIONS, Schedule, StepSettings
 from fasim.state import State, initial_state, set_learning_rate
+from tests.assembly import INTEGER_PATHS, X86, on_path
 
 WITHOUT_MASTER = str(Path(__file__).parents[2] / "benchmarks" / "s8_without_master.toml")
 PASSES = {
@@ -25,21 +28,22 @@ PASSES = {
     kernels.update_weights_of_one,
 }
 NETWORK = Network.parse("70-37-29-5")
+WITH_MAPS = Network.parse("9x8x2-5c3-2p-33-5")
 STEPS = 3
 SEED = 3
 
 
-def schedule(datapath: str, batch: int, fuse: str, rule: str = "dfa") -> Schedule:
-    return rules.training_step(NETWORK, rule, StepSettings(batch), load_datapath(datapath), fuse_by=fuse)
+def schedule(datapath: str, batch: int, fuse: str, rule: str = "dfa", network: Network = NETWORK) -> Schedule:
+    return rules.training_step(network, rule, StepSettings(batch), load_datapath(datapath), fuse_by=fuse)
 
 
-def prepared(step: Schedule) -> tuple[State, backends.Samples]:
+def prepared(step: Schedule, network: Network = NETWORK) -> tuple[State, backends.Samples]:
     """Return data, and initial weights of which some stand at an end of their range, so that sites saturate."""
     random = np.random.default_rng(4)
     size = STEPS * step.batch_size
-    codes = random.choice(np.array([0, 1, 128, 254, 255], np.uint8), (size, NETWORK.inputs))
-    data = backends.Samples(codes, random.integers(0, NETWORK.outputs, size))
-    state = initial_state(NETWORK, step, SEED)
+    codes = random.choice(np.array([0, 1, 128, 254, 255], np.uint8), (size, network.inputs))
+    data = backends.Samples(codes, random.integers(0, network.outputs, size))
+    state = initial_state(network, step, SEED)
     for name, array in state.items():
         if name.startswith(("weight", "master")):
             ends = np.iinfo(array.dtype)
@@ -49,8 +53,8 @@ def prepared(step: Schedule) -> tuple[State, backends.Samples]:
     return state, data
 
 
-def trained(step: Schedule, program: Any) -> tuple[State, Trace]:  # noqa: ANN401
-    state, data = prepared(step)
+def trained(step: Schedule, program: Any, network: Network = NETWORK) -> tuple[State, Trace]:  # noqa: ANN401
+    state, data = prepared(step, network)
     return state, program.run(state, data, np.arange(len(data.codes)), 0)
 
 
@@ -141,3 +145,25 @@ def test_what_runs_as_one_pass(datapath: str, expected: list[object]) -> None:
     if datapath == "s8":
         single = kernels_of(schedule(datapath, 1, "within_layer"))
         assert [kernel for kernel in single if kernel in PASSES] == [kernels.update_weights_of_one] * 3
+
+
+def digest() -> str:
+    """Return a hash of what whole programs leave, states and counts, by every fusion, for batches that meet remainders."""
+    found = hashlib.sha256()
+    for network, datapath, batch in product((NETWORK, WITH_MAPS), ("s8", "s16"), (1, 3, 40)):
+        apart = schedule(datapath, batch, "none", network=network)
+        expected = trained(apart, CpuProgram(apart), network)
+        for fuse in FUSIONS[1:]:
+            step = schedule(datapath, batch, fuse, network=network)
+            assert_same(trained(step, CpuProgram(step, threads=2), network), expected)
+        for name, array in sorted(expected[0].items()):
+            found.update(name.encode() + array.tobytes())
+        found.update(repr(sorted(expected[1].sites.items())).encode())
+    return found.hexdigest()
+
+
+@X86
+@pytest.mark.parametrize(("cpu", "target"), INTEGER_PATHS[::2])
+def test_programs_leave_the_same_bits_on_every_path(cpu: str, target: str) -> None:
+    """What is chosen as a schedule is bound depends on the CPU, too: which tiles, which updates, which layouts."""
+    assert on_path(digest, cpu, target) == [digest()]
