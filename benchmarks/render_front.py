@@ -204,9 +204,10 @@ def picture(name: str) -> bytes:
         axes.annotate(point.name, place, (6, 5), textcoords="offset points", fontsize=8, color=colours[point.rule])
     for set_scale in (axes.set_xscale, axes.set_yscale):
         set_scale("log")
-    for axis in (axes.xaxis, axes.yaxis):
+    for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+        shown_digits = "2357" if high > 2 * low else "123456789"
         axis.set_major_formatter(lambda value, _: f"{value:g}")
-        axis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "2357" else "")
+        axis.set_minor_formatter(lambda value, _, of=shown_digits: f"{value:g}" if f"{value:e}"[0] in of else "")
     axes.set_xlabel(
         f"energy of training to {100 * task.target:g} % validation accuracy (mJ), generic_45nm, typical constants"
     )
