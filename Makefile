@@ -45,6 +45,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/convs.py
 	$(BIN)/python benchmarks/peers.py
 	$(BIN)/python benchmarks/peak_memory.py
+	$(BIN)/python benchmarks/start_up.py
 	$(BIN)/python benchmarks/render.py
 
 $(DOCS_STAMP): $(STAMP)

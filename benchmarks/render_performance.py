@@ -16,6 +16,8 @@ from cases import BATCHES, FASTEST, NETS, RULES, THREADS, cells
 from cases import FORMATS as GRID
 from goals import Goal, Line, kernel_goals, step_goals
 
+from fasim import Network, StepSettings, estimate
+
 RESULTS = Path(__file__).parent / "results"
 NONE = ["Not measured yet: `make bench`."]
 FORMATS = ("float32", "s16", "s8", "s8_stoch")
@@ -235,15 +237,30 @@ def memory_table() -> list[str]:
 
     def table(group: list[Line]) -> list[str]:
         rows = [
-            "| network | format | state and buffers | peak beside the data | more in a longer run |",
-            "|---|---|---|---|---|",
+            "| network | format | alive at once | state and buffers | peak beside the data | more in a longer run |",
+            "|---|---|---|---|---|---|",
         ]
         for line in group:
+            settings = StepSettings(line["batch"])
+            alive = estimate(Network.parse(line["net"]), line["rule"], line["format"], settings=settings).peak_live_bytes
             sizes = " | ".join(f"{line[f'{name}_mb']:.1f} MB" for name in ("held", "beside_data", "growth"))
-            rows.append(f"| {line['net']} | {line['format']} | {sizes} |")
+            rows.append(f"| {line['net']} | {line['format']} | {alive / 1e6:.1f} MB | {sizes} |")
         return rows
 
     return by_machine(lines("memory", lambda line: [line["net"], line["format"]]), table)
+
+
+def start_table() -> list[str]:
+    """Return how long new processes take to start."""
+
+    def table(group: list[Line]) -> list[str]:
+        rows = ["| start | median | best | at most |", "|---|---|---|---|"]
+        for line in group:
+            most = f"{line['at_most_s']:g} s" if line["at_most_s"] else "-"
+            rows.append(f"| {line['kind']} | {line['median_s']:.2f} s | {line['best_s']:.2f} s | {most} |")
+        return rows
+
+    return by_machine(lines("start_up", lambda line: line["kind"]), table)
 
 
 SECTIONS: dict[str, Callable[[], list[str]]] = {
@@ -257,5 +274,6 @@ SECTIONS: dict[str, Callable[[], list[str]]] = {
     "convs": conv_table,
     "peers": render_fixed.peers_table,
     "memory": memory_table,
+    "start": start_table,
     "gpu": render_gpu.gpu_tables,
 }
