@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numba import njit
+from numba import int64, njit, types
 
-from fasim.kernels.micro import TARGET, kinds
+from fasim.kernels.micro import TARGET, kinds, outer_integer, outer_move, wide
 from fasim.kernels.micro.broadcast import STORED, Epilogue, broadcast_tile, store
+from tests.assembly import assert_in_registers, blocks, counting, machine_code
 
 ROWS, VECTORS = 3, 2
 LANES = kinds.FLOAT32.sums.count
@@ -79,3 +80,28 @@ def test_epilogue_begins_with_zero_and_ends_only_rows_that_exist() -> None:
     tile(a.ctypes.data, 4, 12, b.ctypes.data, 4 * LANES, 1, 2, LANES, out.ctypes.data, out.strides[0], 0)
     assert ended == [(0, True, 1), (1, False, 1), (2, False, 1)]
     assert out[:, 0].tolist() == [1, 2, 77]
+
+
+MOVES = (*[int64] * 10, types.UniTuple(int64, 5))
+# module, signature, the instruction, how often the inner loop of the whole tile has it
+INTEGER_LOOPS: dict[str, tuple[Any, tuple[Any, ...], str, int]] = {
+    "cover_outer_words": (outer_integer, (int64,) * 11, "vpdpwssd", 24),
+    "cover_outer_bytes": (outer_integer, (int64,) * 11, "vpdpbusd", 24),
+    "move_bytes_to_8": (outer_move, MOVES, "vpdpbusd", 24),
+    "move_words_to_8": (outer_move, MOVES, "vpdpwssd", 24),
+    "move_words_to_16": (outer_move, MOVES, "vpdpwssd", 24),
+    "cover_bounded": (wide, (int64,) * 9, "vpdpwssd", 16),
+    "cover_split": (wide, (int64,) * 9, "vpdpwssd", 24),
+}
+
+
+@pytest.mark.skipif(TARGET != "avx512vnni", reason=f"the target {TARGET} has other tiles")
+@pytest.mark.parametrize("name", INTEGER_LOOPS)
+def test_assembly_of_loops_of_integers(name: str) -> None:
+    """Sums of outer products, updates and wide products multiply by the target's instruction, all sums in registers."""
+    module, signature, instruction, times = INTEGER_LOOPS[name]
+    function = njit(error_model="numpy")(getattr(module, name).py_func)
+    function.compile(signature)
+    inner = [text for text in blocks(machine_code(function)).values() if instruction in text]
+    assert counting(inner, instruction, times)
+    assert_in_registers(inner)
