@@ -106,7 +106,7 @@ def step_goals(lines: Iterable[Line]) -> list[Goal]:
         for batch, unit, least in parts:
             value = _share if unit == ceiling else m
             goals.append(Goal(what, str(batch), unit, least, steps.of(value, nets, rules, "float32", (batch,))))
-    what = "s8, 16-bit master: dfa, drtp, networks without convolution to 1000 units"
+    what = "s8, 16-bit master: dfa, drtp, one or two hidden layers of 500 to 1000 units"
     for batch, least in ((16, 3.5), (64, 4.5), (100, 4.5)):
         goals.append(Goal(what, str(batch), "M", least, steps.of(m, PLAIN, DIRECT, "s8", (batch,))))
         goals.append(Goal(what, str(batch), "own float32", 1.8, steps.of(own, PLAIN, DIRECT, "s8", (batch,))))

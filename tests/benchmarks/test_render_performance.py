@@ -160,7 +160,7 @@ def test_a_goal_goes_by_the_worst_case():
 @pytest.mark.parametrize(
     ("what", "batch", "unit", "least", "measured", "values"),
     [
-        ("s8, 16-bit master: dfa, drtp, networks without convolution to 1000 units", "64", "own float32", 1.8,
+        ("s8, 16-bit master: dfa, drtp, one or two hidden layers of 500 to 1000 units", "64", "own float32", 1.8,
          line(datapath="s8", rule="drtp", float32=1.9), {"drtp 784-500-10": 1.9}),
         ("s8 784-500-10: dfa, drtp", "1", "M", 5, line(datapath="s8", batch=1, M=6.0), {"dfa": 6.0}),
         ("s16, exact sums: dfa, drtp", "64", "M", 2, line(datapath="s16", M=1.5), {"dfa 784-500-10": 1.5}),
