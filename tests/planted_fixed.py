@@ -292,15 +292,22 @@ MUTANTS = (
     Mutant(
         "mistake 9: entries stand for the centres of bins",
         FUNCTIONS,
-        "_exact(function, kind, code * step)",
-        "_exact(function, kind, (code + half) * step)",
+        "math.ldexp(factor * code, -frac)",
+        "math.ldexp(factor * (code + 0.5), -frac)",
         TABLE,
+    ),
+    Mutant(
+        "a float decides an entry that lies at a tie",
+        FUNCTIONS,
+        "if DOUBT < near - whole < 1 - DOUBT:",
+        "if near >= whole:",
+        "tests/unit/test_functions.py::test_an_entry_in_doubt_is_formed_exactly",
     ),
     Mutant(
         "mistake 9: entries are truncated",
         FUNCTIONS,
-        "math.floor(_exact(function, kind, code * step) * scale + half)",
-        "int(_exact(function, kind, code * step) * scale)",
+        "* 2.0**out_frac + 0.5",
+        "* 2.0**out_frac",
         TABLE,
     ),
     Mutant(

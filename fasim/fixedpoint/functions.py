@@ -21,6 +21,7 @@ import math
 from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 from fasim.errors import FormatError
 
@@ -28,6 +29,8 @@ TABLE, HARD, PWL, POCKET = "table", "hard", "pwl", "pocket"
 # far more digits than any format holds: no rounding can fall differently
 DIGITS = 60
 HALF = Fraction(1, 2)
+# entries of so many fraction bits are known to 2^-24 from floats: an entry that is twice as far from a tie is theirs
+SURE_BITS, DOUBT = 24, 2.0**-23
 
 # Amin, Curtis and Hayes-Gill 1997: (first |x| of the piece, slope, height at 0)
 PLAN = (
@@ -86,9 +89,7 @@ def entries(function: str, kind: str, form: str, codes: Sequence[int], frac: int
         If the form does not stand for the function, or not at this binary point.
     """
     if form == TABLE:
-        with decimal.localcontext(prec=DIGITS):
-            step, scale, half = Decimal(2) ** -frac, Decimal(2) ** out_frac, Decimal("0.5")
-            return [math.floor(_exact(function, kind, code * step) * scale + half) for code in codes]
+        return [_entry(function, kind, code, frac, out_frac) for code in codes]
     return [rounded(value, out_frac) for value in _values(function, kind, form, codes, frac)]
 
 
@@ -138,14 +139,26 @@ def check_pocket(function: str, frac: int) -> None:
         raise FormatError(f"pocket works on whole numbers, preact has {frac} fraction bits: give it 0, such as s16.0")
 
 
-def _exact(function: str, kind: str, x: Decimal) -> Decimal:
-    """Return f(x) or f'(x) of tanh or sigmoid; t <= 1, so that nothing overflows or cancels."""
-    t = (-abs(x) * (2 if function == "tanh" else 1)).exp()
+def _entry(function: str, kind: str, code: int, frac: int, out_frac: int) -> int:
+    """Return an entry of a table: by floats where these leave no doubt, which takes a fortieth of the time."""
+    factor = 2 if function == "tanh" else 1
+    if max(frac, out_frac) <= SURE_BITS and abs(code) < 1 << SURE_BITS:
+        near = _value(function, kind, code, math.exp(-abs(math.ldexp(factor * code, -frac)))) * 2.0**out_frac + 0.5
+        whole = math.floor(near)
+        if DOUBT < near - whole < 1 - DOUBT:
+            return whole
+    with decimal.localcontext(prec=DIGITS):
+        exact = _value(function, kind, code, (-abs(factor * code * Decimal(2) ** -frac)).exp())
+        return math.floor(exact * Decimal(2) ** out_frac + Decimal("0.5"))
+
+
+def _value(function: str, kind: str, code: int, t: Any) -> Any:  # noqa: ANN401 - float or Decimal, as t is
+    """Return a function or slope from ``t = exp(-|x|)``, of tanh ``exp(-2 |x|)``: at most 1, so that nothing overflows."""
     if kind == "slope":
         return t * (4 if function == "tanh" else 1) / (1 + t) ** 2
     if function == "tanh":
-        return ((1 - t) / (1 + t)).copy_sign(x)
-    return (t if x < 0 else Decimal(1)) / (1 + t)
+        return (1 - t) / (1 + t) * (-1 if code < 0 else 1)
+    return (t if code < 0 else 1) / (1 + t)
 
 
 def _hard(x: Fraction) -> tuple[Fraction, Fraction]:

@@ -119,3 +119,29 @@ def test_pocket_refuses_what_it_is_not_made_for(function, frac, words):
 def test_circuits():
     forms = {"table": "LUT", "hard": "CMP", "pwl": "PWL", "pocket": "PWL", "own/tanh.txt": "LUT"}
     assert {form: circuit(form) for form in forms} == forms
+
+
+@pytest.mark.parametrize("kind", ["act", "slope"])
+@pytest.mark.parametrize("function", ["tanh", "sigmoid"])
+def test_entries_from_floats_are_those_of_exact_decimals(monkeypatch, function, kind):
+    """Also for as many fraction bits as floats are asked for, where one entry in four million is left in doubt."""
+    for frac, out in ((6, 7), (8, 15), (12, 24)):
+        codes = range(-(8 << frac), 8 << frac, 1 + (frac > 8) * 97)
+        found = entries(function, kind, "table", codes, frac, out)
+        with monkeypatch.context() as patch:
+            patch.setattr(functions, "SURE_BITS", -1)
+            assert found == entries(function, kind, "table", codes, frac, out)
+        with monkeypatch.context() as patch:
+            patch.setattr(functions, "Decimal", None)  # floats decide all of these
+            assert found == entries(function, kind, "table", codes, frac, out)
+
+
+def test_an_entry_in_doubt_is_formed_exactly(monkeypatch):
+    """The float may be off by what DOUBT says: a wrong one near a tie decides nothing."""
+    exact = functions._value
+    for past, entry in ((functions.DOUBT / 2, 2), (3 * functions.DOUBT, 3)):
+        wrong = (2.5 + past) / 2**7
+        monkeypatch.setattr(
+            functions, "_value", lambda *of, wrong=wrong: wrong if isinstance(of[-1], float) else exact(*of)
+        )
+        assert entries("tanh", "act", "table", [1], 6, 7) == [entry]  # 128 tanh(1 / 64) is 1.9998
