@@ -77,7 +77,7 @@ def _loop(multiply: Callable[[Any, Any, Any], Any], element: ir.Type) -> Callabl
 def _tile_products(_context):  # noqa: ANN001, ANN202
     def codegen(context, b, _signature, _arguments):  # noqa: ANN001, ANN202
         for total, x, y in TILES:
-            amx.multiply(b, total, x, y, unsigned=False)
+            amx.multiply(b, total, x, y)
         return context.get_dummy_value()
 
     return types.void(), codegen

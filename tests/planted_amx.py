@@ -5,6 +5,7 @@ from __future__ import annotations
 from planted import Mutant
 
 PRODUCTS, MOVES = "fasim/kernels/micro/turned_amx.py", "fasim/kernels/micro/amx_move.py"
+WIDE = "fasim/kernels/micro/wide_amx.py"
 TESTS = "tests/unit/test_micro_amx.py"
 
 MUTANTS = (
@@ -18,7 +19,7 @@ MUTANTS = (
     Mutant(
         "AMX takes acts of uint8 for int8",
         "fasim/kernels/micro/amx.py",
-        '"tdpbsud" if unsigned else "tdpbssd"',
+        'f"tdpb{signs}d"',
         '"tdpbssd"',
         f"{TESTS}::test_every_remainder[uint8]",
     ),
@@ -35,5 +36,19 @@ MUTANTS = (
         "_configure(last if last else amx.SIDE)",
         "_configure(max(last - 1, 1) if last else amx.SIDE)",
         f"{TESTS}::test_masters_move_as_by_other_tiles",
+    ),
+    Mutant(
+        "AMX takes the high halves of units for unsigned",
+        WIDE,
+        '_B_HIGH, _A_HIGH, "ss")',
+        '_B_HIGH, _A_HIGH, "us")',
+        f"{TESTS}::test_every_remainder_of_wide_sums",
+    ),
+    Mutant(
+        "AMX takes more terms of int16 than int32 holds",
+        WIDE,
+        "MOST = 1 << 15",
+        "MOST = 1 << 16",
+        f"{TESTS}::test_int32_holds_the_sums_of_halves[-32513--32513]",
     ),
 )

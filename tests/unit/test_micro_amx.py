@@ -12,7 +12,7 @@ import pytest
 from numba import int64, njit, types
 
 from fasim.kernels import micro
-from fasim.kernels.micro import amx_move, outer_move, turned_amx
+from fasim.kernels.micro import amx_move, outer_move, turned_amx, wide_amx
 from fasim.kernels.micro.split import PANEL
 from fasim.scalar import target
 from tests.assembly import X86, assert_unharmed, at_an_edge, loops, machine_code, on_path
@@ -143,6 +143,99 @@ def test_masters_move_as_by_other_tiles() -> None:
     assert all(moved(amx_move.amx_bytes_to_8, 16, 33, 130)[2])
 
 
+def wide_in_tiles(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+    """Multiply int16 along rows, exactly."""
+    places = [place for matrix in (a, b, out) for place in (matrix.ctypes.data, matrix.strides[0])]
+    wide_amx.amx_wide(*places, len(a), len(b), a.shape[1])
+
+
+def exact_wide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return a.astype(np.int64) @ b.astype(np.int64).T
+
+
+@needs_amx
+def test_every_remainder_of_wide_sums() -> None:
+    for samples, units, terms in (*product(SAMPLES, (1, 15, 16, 17, 33), TERMS), (40, 70, 3073)):
+        a, b, out = drawn(np.int16, samples, terms), drawn(np.int16, units, terms), new(np.int64, samples, units)
+        wide_in_tiles(a, b, out)
+        np.testing.assert_array_equal(out, exact_wide(a, b), err_msg=f"{samples} {units} {terms}")
+
+
+@needs_amx
+@pytest.mark.parametrize("right", [-(2**15), -(2**15) + 255, 2**15 - 1, -1])
+@pytest.mark.parametrize("left", [-(2**15), -(2**15) + 255, 2**15 - 1, -1])
+def test_int32_holds_the_sums_of_halves(left: int, right: int) -> None:
+    """As many terms as are allowed, of numbers whose halves are the largest that there are."""
+    a, b = np.full((16, wide_amx.MOST), left, np.int16), np.full((17, wide_amx.MOST), right, np.int16)
+    out = new(np.int64, 16, 17)
+    wide_in_tiles(a, b, out)
+    assert (out == wide_amx.MOST * left * right).all()
+
+
+@needs_amx
+def test_samples_without_high_halves() -> None:
+    """Of 0 .. 255 alone, but for one number that is more, or less, anywhere."""
+    a, b = drawn(np.uint8, 48, 70).astype(np.int16), drawn(np.int16, 33, 70)
+    for sample, term, number in ((0, 0, 256), (20, 69, -1), (47, 35, -(2**15)), (31, 64, 255)):
+        a[sample, term] = number
+        out = new(np.int64, 48, 33)
+        wide_in_tiles(a, b, out)
+        np.testing.assert_array_equal(out, exact_wide(a, b))
+        a[sample, term] = 7
+
+
+@needs_amx
+def test_more_terms_go_another_way() -> None:
+    a, b = drawn(np.int16, 16, wide_amx.MOST + 1), drawn(np.int16, 33, wide_amx.MOST + 1)
+    out = new(np.int64, 16, 33)
+    micro.gemm_nt_int16_wide(a, b, True, out)
+    np.testing.assert_array_equal(out, exact_wide(a, b))
+
+
+@needs_amx
+def test_of_wide_sums_only_out_is_written_and_nothing_beside_is_read() -> None:
+    for samples, units, terms in ((16, 32, 17), (33, 45, 64), (64, 33, 130)):
+        a, b = drawn(np.int16, samples, terms), drawn(np.int16, units, terms)
+        check(wide_in_tiles, (a, b, new(np.int64, samples, units)), {2: exact_wide(a, b)})
+
+
+def wide_edges() -> None:
+    kept: list[Any] = []
+    for front, terms in product((True, False), (5, 64, 71)):
+        a, b = drawn(np.int16, 40, terms), drawn(np.int16, 37, terms)
+        moved = [at_an_edge(matrix, front, kept) for matrix in (a, b, new(np.int64, 40, 37))]
+        wide_in_tiles(*moved)
+        np.testing.assert_array_equal(moved[2], exact_wide(a, b))
+
+
+@needs_amx
+def test_wide_sums_touch_no_memory_beside_the_matrices() -> None:
+    assert_unharmed(wide_edges)
+
+
+@needs_amx
+def test_layouts_of_wide_sums() -> None:
+    a, b = drawn(np.int16, 64, 77), drawn(np.int16, 35, 77)
+    wide_a, wide_b, memory = new(np.int16, 128, 90), new(np.int16, 70, 101), new(np.int64, 128, 44)
+    wide_a[::2, 3:80], wide_b[::-2, 1:78] = a, b
+    wide_in_tiles(wide_a[::2, 3:80], wide_b[::-2, 1:78], memory[::2, 4:39])
+    np.testing.assert_array_equal(memory[::2, 4:39], exact_wide(a, b))
+    memory[::2, 4:39] = 77
+    assert (memory == 77).all()
+
+
+@needs_amx
+def test_assembly_of_wide_sums() -> None:
+    """A round multiplies each pair of halves once, or what samples without high ones need, and touches no vectors."""
+    function = njit(error_model="numpy")(wide_amx.amx_wide.py_func)
+    function.compile((int64,) * 9)
+    inner = [text for text in loops(machine_code(function)) if "tdpb" in text]
+    found = {tuple(text.count(f"tdpb{signs}d") for signs in ("uu", "us", "su", "ss")) for text in inner}
+    # LLVM may lay some rounds side by side
+    assert {tuple(number // times[0] for number in times) for times in found} == {(1, 1, 1, 1), (1, 0, 1, 0)}
+    assert not any("call" in text or "zmm" in text for text in inner)
+
+
 INSTRUCTIONS = {"amx_int8": "tdpbssd", "amx_uint8": "tdpbsud", "amx_bytes_to_8": "tdpbsud"}
 
 
@@ -171,6 +264,10 @@ def digest() -> str:
         (micro.gemm_nt_int8 if dtype == np.int8 else micro.gemm_nt_uint8)(a, b, out)
         np.testing.assert_array_equal(out, exact(a, b))
         found.update(out.tobytes())
+        a, b, wide = drawn(np.int16, samples, terms), drawn(np.int16, units, terms), new(np.int64, samples, units)
+        micro.gemm_nt_int16_wide(a, b, True, wide)
+        np.testing.assert_array_equal(wide, exact_wide(a, b))
+        found.update(wide.tobytes())
     return found.hexdigest()
 
 

@@ -56,9 +56,9 @@ def clear(b: v.Builder, register: int) -> None:
     _call(b, "tilezero", [_number(register)])
 
 
-def multiply(b: v.Builder, sums: int, x: int, y: int, *, unsigned: bool) -> None:
-    """Add to sums the products of a tile of int8 and one of int8, or of uint8."""
-    _call(b, "tdpbsud" if unsigned else "tdpbssd", [_number(sums), _number(x), _number(y)])
+def multiply(b: v.Builder, sums: int, x: int, y: int, signs: str = "ss") -> None:
+    """Add to sums the products of two tiles, each of int8 (s) or of uint8 (u)."""
+    _call(b, f"tdpb{signs}d", [_number(sums), _number(x), _number(y)])
 
 
 def _write_configuration(b: v.Builder, short: dict[int, tuple[v.Value | None, v.Value | None]]) -> None:

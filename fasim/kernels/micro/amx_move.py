@@ -45,7 +45,7 @@ def _form_sums(_context, a, a_step, whole, last, panel, out):
             amx.load(b, of_a, left, a_step)
             for i in range(_VECTORS):
                 amx.load(b, of_b, at(right, i), line)
-                amx.multiply(b, _SUMS + i, of_a, of_b, unsigned=True)
+                amx.multiply(b, _SUMS + i, of_a, of_b, "su")
 
         for i in range(_VECTORS):
             amx.clear(b, _SUMS + i)

@@ -27,7 +27,7 @@ _WORD = 4
 _SUMS, _OF_B, _OF_A = 0, 4, 6
 
 
-def _sums_tile(vectors: int, *, unsigned: bool) -> Any:  # noqa: ANN401 - Numba has no public type
+def _sums_tile(vectors: int, signs: str) -> Any:  # noqa: ANN401 - Numba has no public type
     """Return ``tile(b, b_step, whole, ends, a, out)``: the sums of 32 units with 16 samples or 32, to lines of `out`.
 
     `whole` is how many tiles each row of B has, `ends`, if not 0, where their ends lie, 64 bytes each with zeros behind
@@ -45,7 +45,7 @@ def _sums_tile(vectors: int, *, unsigned: bool) -> Any:  # noqa: ANN401 - Numba 
             amx.load(b, _OF_A + i, at_vector(b, samples, i), line)
         for half in range(2):
             for i in range(vectors):
-                amx.multiply(b, _SUMS + 2 * half + i, _OF_B + half, _OF_A + i, unsigned=unsigned)
+                amx.multiply(b, _SUMS + 2 * half + i, _OF_B + half, _OF_A + i, signs)
 
     @intrinsic
     def tile(_context, b, b_step, whole, ends, a, out):
@@ -71,8 +71,8 @@ def _sums_tile(vectors: int, *, unsigned: bool) -> Any:  # noqa: ANN401 - Numba 
     return tile
 
 
-_signed1, _signed2 = (_sums_tile(vectors, unsigned=False) for vectors in (1, 2))
-_unsigned1, _unsigned2 = (_sums_tile(vectors, unsigned=True) for vectors in (1, 2))
+_signed1, _signed2 = (_sums_tile(vectors, "ss") for vectors in (1, 2))
+_unsigned1, _unsigned2 = (_sums_tile(vectors, "su") for vectors in (1, 2))
 
 
 @intrinsic
