@@ -12,6 +12,7 @@ import pytest
 from numba import int64, njit, types
 
 from fasim.kernels import micro
+from fasim.kernels.compile import CACHE_FOLDER
 from fasim.kernels.micro import amx_move, outer_move, turned_amx, wide_amx
 from fasim.kernels.micro.split import PANEL
 from fasim.scalar import target
@@ -300,3 +301,8 @@ def test_a_process_without_permission_does_without(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(target.sys, "platform", "darwin")
     monkeypatch.setattr(target.ctypes, "CDLL", None)
     assert target._permitted() is False
+
+
+def test_kernels_with_amx_are_cached_apart() -> None:
+    """A process that may not use it, on the same machine, must not run them."""
+    assert CACHE_FOLDER.endswith("-amx") is micro.AMX
