@@ -52,7 +52,8 @@ def preset_table() -> list[str]:
         cells = [_spread(found.get((family, rule, datapath), {})) for family, datapath in heads]
         rows.append(f"| {rule} | " + " | ".join(cells) + " |")
     seeds = sorted({seed for errors in found.values() for seed in errors})
-    return [*rows, "", f"Test error in percent after the last of 5 epochs, seeds {', '.join(map(str, seeds))}."]
+    text = f"Test error in percent after the last of 5 epochs, seeds {', '.join(map(str, seeds))}"
+    return [*rows, "", f"{text}; a figure without a deviation is of one seed."]
 
 
 def pocketnn_table() -> list[str]:
