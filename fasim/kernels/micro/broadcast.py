@@ -126,7 +126,7 @@ class _Tile:
             v.prefetch(b, b.add(start, b.mul(step, k)), writes=False)
         new = self.step(sums, [b.add(at, offset) for offset in offsets], line, rows[0].masks)
         later = b.add(k, v.constant(1)), b.add(at, a_k), b.add(line, b_k)
-        b.branch(head)
+        v.branch_back(b, head)
         for value, first, then in zip((k, at, line, *sums), (v.constant(0), a, right, *begun), (*later, *new), strict=True):
             value.add_incoming(first, before)
             value.add_incoming(then, body)

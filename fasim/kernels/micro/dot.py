@@ -89,6 +89,9 @@ def totals(b: v.Builder, sums: list[list[v.Value]]) -> v.Value:
 class Tile:
     """Writes the IR of one tile; `part` counts the vectors of sums that make one."""
 
+    rounds = 1
+    """Steps of K in a round of the loop."""
+
     def __init__(self, b: v.Builder, kind: Kind, shape: tuple[int, int], offsets: str) -> None:
         self.b, self.kind, (self.rows, self.columns), self.offsets = b, kind, shape, offsets
         self.summed = offsets in ("inline", "only")
@@ -179,7 +182,7 @@ class Tile:
         b.position_at_end(body)
         new = self.step(sums, [b.add(start, k) for start in left], [b.add(start, k) for start in right])
         next_k = b.add(k, v.constant(kind.step * kind.size))
-        b.branch(head)
+        v.branch_back(b, head, self.rounds)
         k.add_incoming(v.constant(0), before)
         k.add_incoming(next_k, body)
         for total, later in zip(sums, new, strict=True):

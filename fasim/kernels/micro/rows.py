@@ -33,6 +33,8 @@ _ROWS = 4 if WIDE else 2
 class _Updating(Tile):
     """A tile of dot products of one row of A, whose rows of B change before they are multiplied."""
 
+    rounds = 2
+
     def __init__(self, b: v.Builder, rows: int, deltas: list[v.Value], rate: v.Value) -> None:
         super().__init__(b, FLOAT32, (1, rows), "none")
         self.deltas, self.rate = ([v.splat(b, one, self.lanes) for one in some] for some in (deltas, [rate]))

@@ -55,6 +55,21 @@ def call(b: Builder, name: str, result: ir.Type, arguments: list[Value]) -> Valu
     return b.call(cgutils.get_or_insert_function(b.module, signature, name), arguments)
 
 
+def branch_back(b: Builder, head: Value, rounds: int = 1) -> None:
+    """Close a loop that begins a line of the instruction cache, of so many rounds at once and not what LLVM would choose.
+
+    A kernel that calls another one is compiled with a copy of it that was already optimized. Loops unrolled twice no longer
+    kept all their sums in registers there: an update of 1000 x 1000 for 16 samples took 189 us in place of 153.
+    """
+    module = b.module
+    number = ir.Constant(I32, rounds)
+    unroll = ["llvm.loop.unroll.count", number] if rounds > 1 else ["llvm.loop.unroll.disable"]
+    hints = [module.add_metadata(unroll), module.add_metadata(["llvm.loop.align", ir.Constant(I32, 64)])]
+    loop = ir.MDValue(module, hints, name=str(len(module.metadata)))
+    loop.operands = (loop, *hints)  # by which LLVM knows one loop from another
+    b.branch(head).set_metadata("llvm.loop", loop)
+
+
 def lanes_below(b: Builder, limit: Value, lanes: int) -> Value:
     """Return a mask of the lanes whose number is below an int64 (which is itself below 64 and at least 0)."""
     bits = b.sub(b.shl(constant(1), limit), constant(1))

@@ -48,7 +48,7 @@ class Loop:
         b = self.b
         later = [b.add(self.values[0], step), *carried]
         block = b.basic_block
-        b.branch(self.head)
+        v.branch_back(b, self.head)
         for value, new in zip(self.values, later, strict=True):
             value.add_incoming(new, block)
         b.position_at_end(self.end)
