@@ -22,7 +22,7 @@ from result_lines import append, provenance
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from fasim.kernels import micro
-from fasim.kernels.micro.ascending import WORTHWHILE
+from fasim.kernels.micro.ascending import worthwhile
 
 RESULTS = Path(__file__).parent / "results" / "gemms.jsonl"
 # samples, inputs, units
@@ -69,7 +69,7 @@ def contenders(name: str, shape: tuple[int, int, int], random: np.random.Generat
         aligned((samples, units), result),
     )
     kernel = getattr(micro, f"gemm_nt_{name}")
-    if name == "float32" and samples >= WORTHWHILE:
+    if name == "float32" and worthwhile(samples, units, inputs):
         kernel = lambda a, b, out: micro.gemm_nt_ascending_float32(a, b, NO_BIAS, out)  # noqa: E731
     kernel(a, b, out)
     exact = a.astype(np.float64) @ b.astype(np.float64).T

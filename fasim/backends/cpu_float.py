@@ -14,7 +14,7 @@ from fasim.backends import Samples
 from fasim.backends.cpu_bind import Arrays, Call, Slice, load_labels
 from fasim.backends.cpu_float_update import fused_update, update
 from fasim.errors import ScheduleError
-from fasim.kernels.micro.ascending import WORTHWHILE
+from fasim.kernels.micro.ascending import worthwhile
 from fasim.schedule import Op, Schedule, Value
 from fasim.schedule import ops as kinds
 from fasim.schedule.defer import deferred
@@ -125,14 +125,15 @@ def _plain(kernel: Callable[..., Any], *names: str) -> Bind:
     return lambda op, o: (kernel, (*o.read, *(np.float32(op.attrs[name]) for name in names), o.out))
 
 
-def _dense(op: Op, o: _Operands) -> Call:  # noqa: ARG001
+def _dense(op: Op, o: _Operands) -> Call:
     act, weight, bias = o.read
-    return _dense_kernel(o.schedule), (act, o.part.units_of(weight), o.part.units_of(bias), o.out)
+    return _dense_kernel(o.schedule, op), (act, o.part.units_of(weight), o.part.units_of(bias), o.out)
 
 
-def _dense_kernel(schedule: Schedule) -> Callable[..., Any]:
-    """Return what a forward pass is multiplied by; chosen by the whole batch, for the orders of additions differ."""
-    return kernels.dense_forward_batch if schedule.batch_size >= WORTHWHILE else kernels.dense_forward
+def _dense_kernel(schedule: Schedule, op: Op) -> Callable[..., Any]:
+    """Return what a forward pass is multiplied by; chosen by its whole size, for the orders of additions differ."""
+    by_batch = worthwhile(schedule.batch_size, *schedule[op.reads[1]].shape)
+    return kernels.dense_forward_batch if by_batch else kernels.dense_forward
 
 
 def _updated_forward(schedule: Schedule, ops: tuple[Op, ...], arrays: Arrays, part: Slice, step: np.ndarray) -> list[Call]:
@@ -141,7 +142,7 @@ def _updated_forward(schedule: Schedule, ops: tuple[Op, ...], arrays: Arrays, pa
     Of a single sample, vectors of weights are updated and used while they are in registers.
     """
     act, weight, bias = (arrays[value.tensor] for value in ops[2].reads)
-    out, kernel = arrays[ops[2].writes[0].tensor], _dense_kernel(schedule)
+    out, kernel = arrays[ops[2].writes[0].tensor], _dense_kernel(schedule, ops[2])
     attrs = ops[1].attrs
     if len(act) == 1 and attrs["optimizer"] == "sgd" and not attrs.get("decay"):
         delta, before = (arrays[value.tensor] for value in ops[0].reads)

@@ -100,7 +100,7 @@ def dense_forward_updated(delta, before, weight, rate, act, bias, out):
 
 @kernel
 def dense_forward_batch(act, weight, bias, out):
-    """Pre-activations of a dense layer for a batch of two dozen samples or more: `dense_forward`, in another order.
+    """Pre-activations of a dense layer for a batch: `dense_forward`, in another order of additions.
 
     ``out[n, j] = sum_i act[n, i] * weight[j, i] + bias[j]``
 
