@@ -12,8 +12,10 @@ Clock = Callable[[], float]
 # What the start of a run costs - binding kernels, once an epoch in a training - may take this share of a turn at most,
 MAX_START_SHARE = 0.05
 # and a turn becomes no longer than this to get there.
-MAX_TURN_S = 1.0
+MAX_TURN_S = 2.0
 TRIALS = 3
+# What runs of so many steps do, longer ones do too: in the second, a deferred update is bound, and compiled.
+FEW = 2
 # A trial run of at least this part of a turn tells how many steps a turn holds.
 GROWTH = 4
 
@@ -83,14 +85,14 @@ def steps_of_a_turn(contender: Contender, turn_s: float, clock: Clock) -> int:
     less than the steps. A turn is longer than asked for where a run's start would take more than `MAX_START_SHARE` of it.
     """
     contender.restart()
-    contender.run(1)  # compiles, or fills caches
-    one = min(timed(contender, 1, clock) for _ in range(TRIALS))
-    steps, seconds = 1, one
-    while seconds < min(max(turn_s / GROWTH, 2 * one), MAX_TURN_S):
+    contender.run(FEW)  # compiles, or fills caches
+    few = min(timed(contender, FEW, clock) for _ in range(TRIALS))
+    steps, seconds = FEW, few
+    while seconds < min(max(turn_s / GROWTH, 2 * few), MAX_TURN_S):
         steps *= GROWTH
         seconds = timed(contender, steps, clock)
-    start = max(0.0, one - seconds / steps)
-    step = max(seconds - start, seconds / GROWTH) / steps
+    step = few / FEW if steps == FEW else max((seconds - few) / (steps - FEW), seconds / GROWTH / steps)
+    start = max(0.0, few - FEW * step)
     turn_s = min(max(turn_s, start / MAX_START_SHARE), max(turn_s, MAX_TURN_S))
     return max(1, round((turn_s - start) / step))
 

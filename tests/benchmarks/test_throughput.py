@@ -70,7 +70,15 @@ def test_a_long_start_makes_longer_turns_but_not_endless_ones():
     fast, slow = Worker("fast", 0.001, start=0.02), Worker("slow", 0.001, start=0.5)
     turns.in_turns({"fast": fast, "slow": slow}, 2, {"fast": 0.2, "slow": 0.2}, clock)
     assert 370 <= fast.steps[-1] <= 380  # 0.4 s, of which the start is 5 %
-    assert 490 <= slow.steps[-1] <= 500  # one second
+    assert 1490 <= slow.steps[-1] <= 1500  # two seconds
+
+
+def test_a_start_that_a_single_step_does_not_need_is_none_of_the_steps():
+    """A deferred update is bound by the second step: 13 steps filled a turn of 100 layers, where 200 do."""
+    late = Worker("late", 0.001)
+    late.run = lambda steps: (setattr(late, "start", 0.05 * (steps > 1)), Worker.run(late, steps))
+    turns.in_turns({"late": late}, 2, {"late": 0.2}, clock)
+    assert 940 <= late.steps[-1] <= 960  # one second, of which the start is 5 %
 
 
 def test_ratios_are_paired_by_round():
