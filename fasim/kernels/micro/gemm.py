@@ -26,7 +26,8 @@ _turned_int8, _turned_uint8 = (
     (turned_amx.amx_int8, turned_amx.amx_uint8) if amx.SERVES else (turned.turned_int8, turned.turned_uint8)
 )
 _VNNI, _LANES = VNNI, INT16.sums.count
-_UNITS = 32  # with 48 the broadcast tiles take .6 to 1 of the dot tiles' time, with 16 1 to 3 times as long
+# AMX's tiles need as many; with 48 the broadcast tiles take .6 to 1 of the dot tiles' time, with 16 1 to 3 times as long
+_UNITS = 32
 _portable_float32, _portable_integer = portable.gemm_float32, portable.gemm_integer
 
 

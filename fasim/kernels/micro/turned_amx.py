@@ -2,7 +2,7 @@
 
 Rows of B, of units, are tiles as they lie in memory. A is turned, as for `fasim.kernels.micro.turned`, whose signatures
 these kernels have: 32 samples of 1000 bytes then stay in the first-level cache while all units go by, and a tile of each,
-loaded once, is multiplied twice.
+loaded once, is multiplied twice. Fewer columns than 32 would be read beside B: `fasim.kernels.micro.gemm` sends none.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fasim.kernels.micro import amx
 from fasim.kernels.micro import vectors as v
 from fasim.kernels.micro.arrays import address, keep
 from fasim.kernels.micro.turn import turn_sums, turn_words
-from fasim.kernels.micro.turned import copy_last, turned_int8, turned_uint8
+from fasim.kernels.micro.turned import copy_last
 from fasim.kernels.micro.windows import Loop
 
 UNITS = 2 * amx.SIDE
@@ -126,17 +126,11 @@ def _cover(tile1, tile2, a, a_step, b, b_step, out, out_step, rows, columns, ter
 
 @kernel
 def amx_int8(a, a_step, b, b_step, out, out_step, rows, columns, terms):
-    """``out = a b^T`` of int8."""
-    if columns < UNITS:
-        turned_int8(a, a_step, b, b_step, out, out_step, rows, columns, terms)
-    else:
-        _cover(_signed1, _signed2, a, a_step, b, b_step, out, out_step, rows, columns, terms)
+    """``out = a b^T`` of int8, for 32 columns and more."""
+    _cover(_signed1, _signed2, a, a_step, b, b_step, out, out_step, rows, columns, terms)
 
 
 @kernel
 def amx_uint8(a, a_step, b, b_step, out, out_step, rows, columns, terms):
-    """``out = a b^T`` of uint8 and int8."""
-    if columns < UNITS:
-        turned_uint8(a, a_step, b, b_step, out, out_step, rows, columns, terms)
-    else:
-        _cover(_unsigned1, _unsigned2, a, a_step, b, b_step, out, out_step, rows, columns, terms)
+    """``out = a b^T`` of uint8 and int8, for 32 columns and more."""
+    _cover(_unsigned1, _unsigned2, a, a_step, b, b_step, out, out_step, rows, columns, terms)
