@@ -76,11 +76,16 @@ PARTS = (
     Part("003-E4", "fa *", 3),
     Part("003-E4", "dfa *", 5, 5, "unit"),
     Part("003-E4", "dfa *,fa b1", 1, variant="unit"),
-    Part("003-E1", "2x800-tanh *", 3),
-    Part("003-E2", "2x800-tanh *", 3),
+    # larger ones: the epochs that fit into minutes
+    Part("004-M", "conv-*", 1, 4),
     Part("004-CI", "3072-500-10 *", 1, 20),
-    Part("004-M", "conv-random *", 1, 4),
-    Part("002-T", "3x800-tanh *,4x800-tanh *,2x800-logistic *,2x800-relu *,2x800-tanh-dropout *,7x240-tanh *", 1),
+    Part("004-CI", "3072-1000-10 *,3072-500-500-10 *,3072-1000-1000-10 *", 1, 10),
+    Part("004-CI", "conv-*", 1, 4),
+    Part("002-T", "100x240-tanh *", 1, 3),
+    Part("002-T", "7x240-*,3x800-*,4x800-*,2x800-logistic *,2x800-relu *,2x800-tanh-dropout *,2x800-tanh-fgsm *", 1, 10),
+    Part("003-E1", "*", 1, 10),
+    Part("003-E2", "*", 1, 10),
+    Part("003-E3", "800 *", 1, 4),
 )
 
 
