@@ -3,6 +3,9 @@
 Apart, a rounding and an overflow are two short loops without a branch, for which LLVM finds vector code; together they
 would be as many loops as there are pairs of modes, or one that is scalar. A block stays in the first-level cache. Blocks
 are slices, since an index ``start + i`` might be negative for all that LLVM knows.
+
+What takes a whole block is a function of its own, compiled once for each type of numbers. Inlined by Numba, which copies
+what it inlines over and over, it made two kernels half of all time that a first `fasim compare` compiles.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from fasim.kernels.compile import kernel
 from fasim.scalar.philox import random_block
 from fasim.scalar.rounding import (
     NUMERIC_STD,
@@ -38,7 +42,7 @@ def column(overflow_mode):
     return 1 if overflow_mode in (WRAP, NUMERIC_STD) else 0
 
 
-@njit(inline="always", cache=True)
+@kernel
 def round_block(raw, shift, rounding, values):
     """Round by a mode without random numbers, ``shift`` > 0, into the first of ``values``."""
     if rounding == TRN:
@@ -59,7 +63,7 @@ def round_block(raw, shift, rounding, values):
             values[i] = table_round(raw[i], shift, table)
 
 
-@njit(inline="always", cache=True)
+@kernel
 def round_block_at_random(raw, shift, seed, site, step, first, words, values):
     """Round with STOCH: ``words``, 6 longer than ``raw``, takes the Philox blocks of elements ``first`` on."""
     skip = first & 3
@@ -74,7 +78,7 @@ def round_block_at_random(raw, shift, seed, site, step, first, words, values):
         values[i] = shift_round(raw[i], shift, STOCH, mine[i])
 
 
-@njit(inline="always", cache=True)
+@kernel
 def store_block(values, lo, hi, mode, out):
     """Bring the first of ``values`` into range and write them to ``out``; return how many were outside."""
     outside = 0

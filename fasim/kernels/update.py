@@ -155,7 +155,8 @@ def update_fixed(
         mine, sums = parameter[start : start + BLOCK], gradient[start : start + BLOCK]
         if shift <= 0:
             last_bit = np.int64(rounding == JAM and shift == 0)
-            _shrink(mine, -1, rounding, steps)
+            for p in range(mine.size):
+                steps[p] = mine[p]
             outside += _subtract_left(mine, steps, sums, np.int64(1), -shift, last_bit, lo, hi, overflow_mode)
             continue
         if rounding == STOCH:
