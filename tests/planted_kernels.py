@@ -9,6 +9,13 @@ UPDATE, OPTIMIZE = "fasim/kernels/micro/update.py", "tests/unit/test_micro_outer
 
 MUTANTS = (
     Mutant(
+        "loops of tiles are unrolled as LLVM likes",
+        "fasim/kernels/micro/vectors.py",
+        '["llvm.loop.unroll.disable"]',
+        '["llvm.loop.unroll.enable"]',
+        "tests/unit/test_micro_outer.py::test_assembly_of_the_copy_in_a_caller[sgd_tn_float32]",
+    ),
+    Mutant(
         "momentum in registers moves weights and keeps its old velocity",
         UPDATE,
         "return b.fmul(rate, velocity), [velocity]",

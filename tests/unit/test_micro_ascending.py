@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fasim.kernels import micro
+from fasim.kernels.micro.ascending import worthwhile
 from fasim.kernels.micro.panels import ROWS
 from tests.assembly import X86, on_path
 from tests.kernel_checks import check, new
@@ -91,3 +92,24 @@ def digest() -> str:
 @pytest.mark.parametrize(("cpu", "features", "target"), [("haswell", "", "avx2"), ("generic", "+fma", "portable")])
 def test_same_bits_on_every_path(cpu: str, features: str, target: str) -> None:
     assert on_path(digest, cpu, target, features, fused=True) == [digest()]
+
+
+@pytest.mark.parametrize(
+    ("shape", "serves"),
+    [
+        ((1, 500, 784), False),
+        ((13, 500, 784), False),
+        ((16, 500, 784), True),
+        ((16, 240, 240), False),
+        ((27, 500, 784), False),
+        ((28, 500, 784), True),
+        ((32, 240, 240), True),
+        ((33, 500, 784), False),
+        ((64, 31, 784), False),
+        ((64, 32, 8), True),
+        ((100, 500, 784), True),
+    ],
+)
+def test_it_serves_where_lanes_are_filled_and_units_are_many(shape: tuple[int, int, int], serves: bool) -> None:
+    """Seven of eight lanes at least hold a sample, a single vector only beside a large matrix."""
+    assert worthwhile(*shape) is serves

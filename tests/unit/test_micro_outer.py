@@ -179,14 +179,14 @@ def test_assembly(name: str) -> None:
     assert_in_registers(counting(blocks(machine_code(function)).values(), "vfmadd231ps", sums))
 
 
-@pytest.mark.parametrize("kernel", [micro.gemm_tn_float32, micro.gemm_nn_float32, micro.sgd_tn_float32])
-def test_assembly_of_the_copy_in_a_caller(kernel: Any) -> None:
+@pytest.mark.parametrize("name", ["gemm_tn_float32", "gemm_nn_float32", "sgd_tn_float32"])
+def test_assembly_of_the_copy_in_a_caller(name: str) -> None:
     """A kernel loaded from the cache runs the copy that was optimized again: its sums too stay where they are."""
     if micro.TARGET == "portable":
         pytest.skip("no register tiles for the target portable")
     matrix, rate = types.Array(float32, 2, "C"), types.Array(float64, 1, "C")
-    function = njit(error_model="numpy")(kernel.py_func)
-    function.compile((matrix,) * 3 + ((rate, float32, int64) if kernel is micro.sgd_tn_float32 else ()))
+    function = njit(error_model="numpy")(getattr(micro, name).py_func)
+    function.compile((matrix,) * 3 + ((rate, float32, int64) if name == "sgd_tn_float32" else ()))
     inner = [text for text in loops(machine_code(function)) if "vfmadd231ps" in text]
     assert counting(inner, "vfmadd231ps", 12 if micro.TARGET == "avx2" else 24)
     assert_in_registers(inner)
