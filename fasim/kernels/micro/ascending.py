@@ -7,10 +7,10 @@ import numpy as np
 from fasim.kernels.compile import kernel
 from fasim.kernels.micro import turned
 from fasim.kernels.micro.arrays import address, lies_in_rows
+from fasim.kernels.micro.blocks import LANES
 from fasim.scalar.fused import fused
 from fasim.scalar.target import TARGET
 
-_LANES = 16
 # columns, and numbers in B for a single vector of samples: fewer are read faster as they lie
 _UNITS, _LARGE_MATRIX = 32, 1 << 16
 _PORTABLE = TARGET == "portable"
@@ -23,8 +23,8 @@ def worthwhile(samples: int, units: int, terms: int) -> bool:
     Its vectors hold a sample in each lane, its loops a vector of units: 64 x 784 x 500 took 202 us for 219 by dot products,
     16 x 1000 x 1000 136 for 169, but 33 x 784 x 500 156 for 132 and 16 x 500 x 10 5.5 for 1.5 (AMD Zen 5).
     """
-    lanes = -(-samples // _LANES) * _LANES
-    return units >= _UNITS and 8 * samples >= 7 * lanes and (samples > _LANES or units * terms >= _LARGE_MATRIX)
+    lanes = -(-samples // LANES) * LANES
+    return units >= _UNITS and 8 * samples >= 7 * lanes and (samples > LANES or units * terms >= _LARGE_MATRIX)
 
 
 @kernel
