@@ -14,7 +14,7 @@ from fasim.kernels.factors import interleave, interleave_halves, update_weights_
 from fasim.kernels.micro import amx
 from fasim.kernels.micro.amx_move import amx_bytes_to_8
 from fasim.kernels.micro.arrays import lies_in_rows, start
-from fasim.kernels.micro.bounds import WINDOW, largest_of, sums_of
+from fasim.kernels.micro.bounds import LINES, WINDOW, largest_of, sums_of
 from fasim.kernels.micro.move import near_end
 from fasim.kernels.micro.outer_integer import outer_sums
 from fasim.kernels.micro.outer_move import move_bytes_to_8, move_words_to_8, move_words_to_16
@@ -219,7 +219,7 @@ def update_weights_read(
     if not lies_in_rows(act):
         raise ValueError("update_weights_read: needs rows of act whose elements lie side by side")
     words = left.reshape(left.size).view(np.int32)
-    most = sums_of(words, units, terms, max(terms, 1), begin[:units])[1]
+    most = sums_of(words, units, terms, LINES, begin[:units])[1]
     largest = most * largest_of(start(act), act.strides[0], act.shape[0], act.shape[1])
     if largest < WINDOW:
         _update(

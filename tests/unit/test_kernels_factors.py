@@ -227,6 +227,13 @@ def digest() -> str:
         outer(a, b, out)
         np.testing.assert_array_equal(out, exact(a, b))
         found.update(out.tobytes())
+    for terms, rows, columns in ((1, 1, 1), (5, 5, 17), (600, 13, 64)):
+        a, b = drawn(np.int16, terms, rows), drawn(np.int16, terms, columns)
+        left, whole = new(np.int16, 2, -(-terms // 2), rows, 2), new(np.int64, rows, columns)
+        kernels.interleave_halves(a, left)
+        kernels.outer_sums_halves(left, groups(b, 2), new(np.int32, 2, 4, columns), whole)
+        np.testing.assert_array_equal(whole, exact(a, b))
+        found.update(whole.tobytes())
     return found.hexdigest()
 
 

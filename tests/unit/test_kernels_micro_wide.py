@@ -13,7 +13,8 @@ from tests.assembly import INTEGER_PATHS, X86, on_path
 from tests.kernel_checks import check, new
 
 TERMS = (0, 1, 2, 15, 16, 17, 31, 32, 33, 64, 65, 200, 784)
-BLOCKS = (1023, 1024, 1025, 1040, 2049, 4100)
+# 2034 to 2048 terms in a block of AVX2 would be 256 products in a lane, of which int32 holds 255 at full scale
+BLOCKS = (1023, 1024, 1025, 1040, 2034, 2048, 2049, 4096, 4100)
 LOW, HIGH = -(2**15), 2**15 - 1
 
 

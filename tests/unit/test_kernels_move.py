@@ -148,6 +148,18 @@ def test_sums_that_int32_may_not_hold(terms: int) -> None:
             assert (np.r_[left_of[:GUARD], left_of[-GUARD:]] == 77).all()
 
 
+def test_a_batch_whose_magnitudes_are_more_than_int32() -> None:
+    """65,536 times 2^15 are 2^31, which wraps to less than nothing: int32 then seemed to hold a sum of 2^32."""
+    delta, act = np.full((2**16, 1), -(2**15), np.int16), np.full((2**16, 1), 2, np.int16)
+    before = np.zeros((1, 1), np.int16)
+    masters, weights, *_ = stated(before, np.array([[-(2**32)]]), 20, "RND", 0, RANGE)
+    given = given_numbers(delta, act, before.copy(), 20)
+    kernels.update_weights_read(*given)
+    np.testing.assert_array_equal(given[10], masters)
+    np.testing.assert_array_equal(given[16], weights)
+    assert masters[0, 0] == 2**12
+
+
 def test_what_is_refused_of_numbers() -> None:
     delta, act = np.zeros((3, 5), np.int16), np.zeros((3, 70), np.int16)
     given = given_numbers(delta, act, np.zeros((5, 70), np.int16), 9)

@@ -22,6 +22,8 @@ WINDOW = 1 << 31
 """Sums of smaller magnitude fit into int32."""
 PIECE = 32
 """Pairs of terms in a piece of a row."""
+LINES = 1 << 14
+"""Pairs whose magnitudes int32 surely adds, each of 2^16 at most."""
 _LANES = 2 * INT16.sums.count
 _VECTORS = 2 * PIECE // _LANES
 _NUMBERS = v.vector(v.I16, _LANES)
@@ -169,7 +171,7 @@ def pieces_of(b, b_step, rows, terms):
 def sums_of(words, lanes, lines, piece, scratch):
     """Return bounds of ``sum |a|`` over any of `lanes` samples: of a piece of so many lines, and of all.
 
-    Each line of `words` holds a pair of int16 for each sample; `scratch` is int32[lanes].
+    Each line of `words` holds a pair of int16 for each sample; a piece has at most `LINES`; `scratch` is int32[lanes].
     """
     of_piece, of_all = np.int64(0), np.int64(0)
     for begin in range(0, lines, piece):

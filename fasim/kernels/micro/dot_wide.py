@@ -1,8 +1,8 @@
 """Register tiles of int16 dot products whose sums are int64: as those of `dot`, exact where int32 does not hold a sum.
 
 Lanes of a tile are int32 and are widened before they are added. A lane adds few of the K products: K terms are two in each
-of K / 32 steps (16 in AVX2), so that it holds products up to 2^23 for 4096 terms (2048). Any int16 is brought to such
-products by splitting A: ``a = 256 high + low`` with low = 0 .. 255 and high = -128 .. 127, each multiplied by itself.
+of K / 32 steps (16 in AVX2), so that it holds products up to 2^23 for less than 4096 terms (2048). Any int16 is brought to
+such products by splitting A: ``a = 256 high + low`` with low = 0 .. 255 and high = -128 .. 127, each multiplied by itself.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def _plain_sums(left, right, offsets, out):
     """Do what `outer_sums` does in a loop."""
     for j in range(out.shape[0]):
         for i in range(out.shape[1]):
-            total = np.int32(offsets[j])
+            total = np.int32(offsets[j] if left.itemsize == 1 else 0)
             for m in range(left.shape[0]):
                 for g in range(left.shape[2]):
                     total = np.int32(total + np.int32(np.int32(left[m, j, g]) * np.int32(right[m, i, g])))

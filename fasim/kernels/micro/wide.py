@@ -11,7 +11,7 @@ from numba import njit
 from fasim.kernels.compile import kernel
 from fasim.kernels.micro import amx, portable, turned_wide, wide_amx
 from fasim.kernels.micro.arrays import address
-from fasim.kernels.micro.blocks import BLOCK_BYTES, block_length
+from fasim.kernels.micro.blocks import block_length
 from fasim.kernels.micro.bounds import WINDOW, lanes_of, largest_of
 from fasim.kernels.micro.dot_wide import wide_tile
 from fasim.kernels.micro.gemm import check, multiply
@@ -19,6 +19,8 @@ from fasim.kernels.micro.kinds import INT16, WIDE
 
 _SIZE = 2
 _STEP = 64
+# Terms of a block, 64 vectors: a lane adds 128 products, which int32 holds up to 2^23 (256 of -2^8 and -2^15 are 2^31)
+_BLOCK = 64 * 2 * INT16.sums.count
 # Sums in registers: 16 (split: 24) of 32, or 6 (split: 8) of 16
 _ROWS, _COLUMNS, _ONE_ROW = (4, 4, 8) if WIDE else (3, 2, 4)
 _SPLIT_ROWS, _SPLIT_COLUMNS, _SPLIT_ONE_ROW = (3, 4, 8) if WIDE else (2, 2, 4)
@@ -43,8 +45,8 @@ _amx_wide, _AMX_TERMS = wide_amx.amx_wide, wide_amx.MOST
 
 @njit(inline="always", cache=True)
 def _cover(many, one, tile_rows, tile_columns, tile_one, a, a_step, b, b_step, out, out_step, rows, columns, terms):
-    """Cover `out` with tiles, as `tiles` does; a block of 1024 terms keeps the lanes within int32."""
-    length = block_length(terms, BLOCK_BYTES // _SIZE, _STEP)
+    """Cover `out` with tiles, as `tiles` does; blocks of terms keep the lanes within int32."""
+    length = block_length(terms, _BLOCK, _STEP)
     band = max(_BAND_BYTES // (length * _SIZE) // tile_rows, 1) * tile_rows
     whole = rows - 1 if rows % tile_rows == 1 else rows
     for start in range(0, max(terms, 1), length):
@@ -84,7 +86,7 @@ def cover_split(a, a_step, b, b_step, out, out_step, rows, columns, terms):
 @njit(inline="always", cache=True)
 def _lanes_of(b, b_step, rows, terms):
     """Return a bound of ``sum |b|`` over what any lane adds in a block of terms."""
-    length, most = block_length(terms, BLOCK_BYTES // _SIZE, _STEP), np.int64(0)
+    length, most = block_length(terms, _BLOCK, _STEP), np.int64(0)
     for start in range(0, terms, length):
         most = max(most, lanes_of(b + start * _SIZE, b_step, rows, min(length, terms - start)))
     return most
