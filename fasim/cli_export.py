@@ -28,7 +28,7 @@ EXPORT_OPTIONS = options(
     option(have.RUN, "--out", help="Folder, a new one; default runs/<time>-export-<data>."),
     have.RULE_AND_DATAPATH,
     click.option("--seed", default=0, help="Seed of weights, feedback, order, dropout, augmentation and rounding."),
-    click.option("--lr", help="Learning rate: 0.001 or 2^-7.", show_default="2^-7 for sgd"),
+    click.option("--lr", help=have.RATE, show_default="2^-7 for sgd"),
     *(have.DATA_OPTIONS, have.NET, have.NETWORK_OPTIONS, have.STEP_OPTIONS, have.PLAN_OPTIONS),
 )
 

@@ -27,6 +27,7 @@ PROCESSOR = option(
     default="generic_45nm",
     help="Energy constants: generic_45nm, generic_28nm, systolic_16x16, mcu_pulp (time alone) or a TOML path.",
 )
+RATE = "Learning rate: 0.001 or 2^-7; fixed point takes powers of two."
 JSON = option(RUN, "--json", "as_json", is_flag=True, help="Print only JSON.")
 
 DATA_OPTIONS = options(
@@ -63,7 +64,7 @@ STEP_OPTIONS = options(
     option(
         STEP,
         "--loss",
-        help="bce (sigmoid), cross_entropy (softmax), mse (linear unless --output says otherwise).",
+        help="bce (sigmoid), cross_entropy (softmax), mse and half_mse (linear unless --output says otherwise).",
         show_default="bce for labels, else mse",
     ),
     option(STEP, "--optimizer", default="sgd", help="sgd, momentum, nesterov, rmsprop, adam."),
@@ -156,7 +157,7 @@ ONE_STEP = options(RULE_AND_DATAPATH, NET_NEEDED, NETWORK_OPTIONS, STEP_OPTIONS,
 TRAIN_OPTIONS = options(
     RULE_AND_DATAPATH,
     click.option("--seed", default=0, help="Seed of weights, feedback, order, dropout, augmentation and rounding."),
-    click.option("--lr", help="Learning rate: 0.001 or 2^-7.", show_default="2^-7 for sgd"),
+    click.option("--lr", help=RATE, show_default="2^-7 for sgd"),
     *(DATA_OPTIONS, NET, NETWORK_OPTIONS, STEP_OPTIONS, PLAN_OPTIONS),
     option(
         PLAN,
@@ -209,7 +210,7 @@ COMPARE_OPTIONS = options(
     ),
     click.option("--datapaths", default="float32,s16,s8", help="float32, presets or TOML paths, comma-separated."),
     click.option("--seeds", default="0,1,2", help="Seeds: 0,1,2 or 0-255, or how many there are: 256."),
-    click.option("--lr", help="Learning rate: 0.001, 2^-7 or by rule dfa=1.5e-4,fa=5e-4.", show_default="2^-7 for sgd"),
+    click.option("--lr", help=f"{RATE} By rule: dfa=1.5e-4,fa=5e-4.", show_default="2^-7 for sgd"),
     *(DATA_OPTIONS, NET, NETWORK_OPTIONS, STEP_OPTIONS, PLAN_OPTIONS, TARGET_OPTIONS, RUN_OPTIONS),
 )
 WORKER_OPTIONS = options(

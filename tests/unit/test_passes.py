@@ -106,12 +106,12 @@ def test_what_fusing_joins() -> None:
         (
             Network.parse("4-3-2"),
             StepSettings(3, reduction="mean"),
-            "use reduction sum, not mean, and dropout whose 1 / (1 - p) is a power of two, or classical",
+            "use reduction sum, not mean, and dropout that keeps a power of two, such as 0.5",
         ),
         (
             Network.parse("4-3-2"),
             StepSettings(3, loss="mse", reduction="mean", error_scale="raw"),
-            "use reduction sum, not mean, and dropout whose 1 / (1 - p) is a power of two, or classical",
+            "use reduction sum, not mean, and dropout that keeps a power of two, such as 0.5",
         ),
     ],
 )

@@ -333,7 +333,7 @@ class Lowering:
         if mantissa != 0.5:
             raise self.refuse(
                 f"{op.kind} scales by {op.attrs['scale']:g}, but fixed point shifts: use reduction sum, not mean, and "
-                "dropout whose 1 / (1 - p) is a power of two, or classical"
+                "dropout that keeps a power of two, such as 0.5"
             )
         return exponent - 1
 
