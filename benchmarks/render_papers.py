@@ -6,10 +6,11 @@ Published figures are those of ``fasim/experiments/*.toml``, measured ones those
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
 from statistics import fmean
+from types import MappingProxyType
 from typing import Any
 
 from result_lines import done
@@ -25,7 +26,7 @@ from fasim.experiments import (
     verdict,
 )
 from fasim.experiments.experiment import DEVIATIONS, POINTS
-from fasim.experiments.summary import curve_of
+from fasim.experiments.summary import NOT_REPRODUCED, REPRODUCED, SHORT, curve_of
 from fasim.report_experiments import NOT_MEASURED, duration, epochs_of, heading, measured, run_time
 
 RESULTS = Path(__file__).parent / "results" / "papers.jsonl"
@@ -58,12 +59,12 @@ def section(name: str) -> list[str]:
     rows = rows_of(name)
     if not rows:
         return [*text, "", f"Not measured yet: `fasim run {name}`."]
-    found = list(rows)
-    text += ["", *_table(experiment, rows)]
+    varied = {variant: rows_of(name, variant) for variant in experiment.variants}
+    found = [row for some in (rows, *varied.values()) for row in some]
+    text += ["", *_table(experiment, rows, varied)]
     for variant, what in experiment.variants.items():
-        if varied := rows_of(name, variant):
-            found += varied
-            text += ["", f"Variant `{variant}`, {what.title}:", "", *_table(experiment, varied)]
+        if varied[variant]:
+            text += ["", f"Variant `{variant}`, {what.title}:", "", *_table(experiment, varied[variant])]
     if (CURVES / f"{name}.png").exists():
         text += ["", f"![{name} over the epochs, mean and range of the seeds](curves/{name}.png)"]
     missing = [case.name for case in experiment.cases if case.name not in {row.case for row in rows}]
@@ -72,7 +73,18 @@ def section(name: str) -> list[str]:
     return [*text, "", _made(name, found)]
 
 
-def _table(experiment: Experiment, rows: list[Row]) -> list[str]:
+def _tried(row: Row, varied: Mapping[str, list[Row]]) -> str:
+    """Return what variants a figure that was not reproduced has, those alone that restore it where there are any."""
+    if row.verdict != NOT_REPRODUCED:
+        return ""
+    what = (row.case, row.measure)
+    own = [(name, one) for name, some in varied.items() for one in some if (one.case, one.measure) == what]
+    restored = [(name, one) for name, one in own if one.verdict == REPRODUCED]
+    texts = [f"`{name}` {measured(one)}" for name, one in restored or own if one.verdict != SHORT]
+    return f"{', but by' if restored else '; tried:'} {', '.join(texts)}" if texts else ""
+
+
+def _table(experiment: Experiment, rows: list[Row], varied: Mapping[str, list[Row]] = MappingProxyType({})) -> list[str]:
     """Return a row a measure and case; curves where they are short, the mean image's error where there is one."""
     curves = all(row.epochs <= CURVE for row in rows)
     images = all("test_loss_of_mean_image" in line for row in rows for line in row.lines)
@@ -83,7 +95,7 @@ def _table(experiment: Experiment, rows: list[Row]) -> list[str]:
     for row in rows:
         difference = "" if row.difference is None else f"{row.difference:+.2f}"
         texts = [row.case, heading(row.measure), row.published.text, measured(row), difference]
-        texts += [str(len(row.seeds)), epochs_of(row), row.verdict]
+        texts += [str(len(row.seeds)), epochs_of(row), row.verdict + _tried(row, varied)]
         if curves:
             texts.append(" ".join(_short(value) for value in curve_of(row.lines[0], row.measure)))
         if images:

@@ -62,12 +62,15 @@ def machine_list() -> list[str]:
         line, several = group[-1], ("commit", "versions", "torch", "blas", "variables", "cores", "vectors")
         commit, versions, torch, blas, variables, cores, vectors = (line[name] for name in several)
         commits = sorted({other["commit"] for other in group})
+        rounds, turns = (
+            " or ".join(f"{one:g}" for one in sorted({other[name] for other in group})) for name in ("rounds", "turn_s")
+        )
         return [
             f"- {line['cpu']}, {cores} cores, {', '.join(vectors)}; kernels for {line['target']}",
             f"- PyTorch {', '.join(torch) if torch else 'absent'}; BLAS of NumPy and SciPy: {'; '.join(blas)}",
             f"- {', '.join(f'{name} {text}' for name, text in versions.items())}; "
             f"commit{'s' * (len(commits) > 1)} {', '.join(commits)}",
-            f"- {line['rounds']} rounds, turns of {line['turn_s']} s; "
+            f"- {rounds} rounds, turns of {turns} s; "
             f"variables: {', '.join(f'{name}={value}' for name, value in variables.items()) or 'none'}",
         ]
 
