@@ -3,7 +3,7 @@
 A `Product` is launched as a kernel is, into the same stream and on the same arrays, whose addresses it reads from their
 ``__cuda_array_interface__``: nothing is copied. All replicas are one call of ``cublasSgemmStridedBatched``; an operand that
 they share has the stride 0. cuBLAS adds in an order of its own, which may change with sizes and with the number of
-replicas, so that only a tolerance is promised. ``CUBLAS_PEDANTIC_MATH`` forbids TF32 and other shortcuts.
+replicas, so that only a tolerance is promised. The mode PEDANTIC forbids TF32 and other shortcuts.
 
 cuBLAS knows matrices by columns. Rows of ours read as columns are the matrix turned, so ``out = left @ right`` is asked for
 as ``out.T = right.T @ left.T``.
@@ -26,6 +26,8 @@ from fasim_cuda.target import is_simulated
 ASKED = "FASIM_CUDA_PRODUCTS=cublas"
 INSTALL = "pip install 'fasim[cuda-cublas]'"
 ZERO = np.zeros(1, np.float32)
+# CUBLAS_PEDANTIC_MATH of cublas_api.h, a name that CuPy does not bind
+PEDANTIC = 2
 
 
 class Product:
@@ -82,6 +84,14 @@ class Product:
             )
 
 
+# one of each: launches of several schedules are one where their kernels are the same
+PRODUCTS = SimpleNamespace(
+    forward=Product("forward", left_turned=False, right_turned=True),
+    project=Product("project", left_turned=False, right_turned=False),
+    gradient=Product("gradient", left_turned=True, right_turned=False),
+)
+
+
 def _operand(array: Any) -> tuple[int, int, int]:  # noqa: ANN401
     """Return address, leading dimension and stride from one replica to the next; 0 where all share it."""
     replicas, rows, columns = array.shape
@@ -114,7 +124,7 @@ def handle() -> int:
     """Return a handle of cuBLAS of our own, whose settings nobody else changes."""
     library, _ = loaded()
     made: int = library.create()
-    library.setMathMode(made, library.CUBLAS_PEDANTIC_MATH)
+    library.setMathMode(made, PEDANTIC)
     library.setPointerMode(made, library.CUBLAS_POINTER_MODE_HOST)
     return made
 
@@ -138,8 +148,4 @@ def cublas_products() -> SimpleNamespace:
     if graphs.wanted():
         raise ConfigError(f"{ASKED}: its products are not recorded; leave out {graphs.VARIABLE}=1 or it")
     loaded()
-    return SimpleNamespace(
-        forward=Product("forward", left_turned=False, right_turned=True),
-        project=Product("project", left_turned=False, right_turned=False),
-        gradient=Product("gradient", left_turned=True, right_turned=False),
-    )
+    return PRODUCTS

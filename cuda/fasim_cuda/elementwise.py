@@ -28,9 +28,9 @@ def sigmoid(preact, out):
 
 @jit
 def relu(preact, out):
-    """``out = max(preact, 0)``, float32[P]."""
+    """``out = max(preact, 0)``, float32[P]; NaN stays NaN, which `max` of a GPU makes 0."""
     for p in range(cuda.grid(1), out.size, cuda.gridsize(1)):
-        out[p] = max(preact[p], float32(0))
+        out[p] = float32(0) if preact[p] < float32(0) else preact[p]
 
 
 @jit

@@ -19,7 +19,7 @@ from functools import cached_property, partial
 import fasim_cuda as kernels
 import numpy as np
 
-from fasim.backends import Samples, chunks, cuda_run
+from fasim.backends import Samples, chunks, cuda_bind
 from fasim.backends.alike import matched
 from fasim.backends.buffers import flattened, stored_as
 from fasim.backends.cuda_bind import Arrays, Binding, Grid, Launch, ready
@@ -38,7 +38,7 @@ from fasim.schedule.defer import PREVIOUS, deferred
 from fasim.state import State
 
 device_name = kernels.device_name
-upload = partial(cuda_run.upload, kernels)
+upload = partial(cuda_bind.upload, kernels)
 SIMULATED = Grid(4, 1, kernels.TILE)
 GPU = Grid(256, 2048, kernels.TILE)
 

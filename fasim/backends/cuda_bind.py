@@ -54,6 +54,15 @@ class DeviceArray:
         return self.array.copy_to_host()
 
 
+def upload(kernels: ModuleType, array: np.ndarray) -> DeviceArray:
+    """Put an array on the device, whose first axis is that of replicas, or 1.
+
+    NumPy gives that one row the stride 0 where it was added by indexing, which numba-cuda takes for an array that repeats:
+    it would compile other kernels for it and refuse to reshape it.
+    """
+    return DeviceArray(kernels.cuda.to_device(np.ascontiguousarray(array).ravel().reshape(array.shape)))
+
+
 class Constant(DeviceArray):
     """Numbers of an op that no step changes, still on the host: on the device there is one array for what replicas share.
 

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import numpy as np
 
-from fasim.backends.cuda_bind import Arrays, DeviceArray, Launch, flat
+from fasim.backends.cuda_bind import Arrays, DeviceArray, Launch, flat, upload
 from fasim.backends.observer import FLOAT_BINS, INTEGER_BINS, observed
 from fasim.fixedpoint.statistics import TensorStatistics
 from fasim.schedule import Op, Schedule, Tensor
@@ -33,7 +33,7 @@ class CudaCounters:
             self.arrays = [self._upload(np.array([math.inf, -math.inf], np.float32)), self._upload(np.zeros(3, np.int64))]
 
     def _upload(self, array: np.ndarray) -> DeviceArray:
-        return DeviceArray(self.kernels.cuda.to_device(array[None]))
+        return upload(self.kernels, array[None])
 
     def launch(self, array: DeviceArray) -> Launch:
         """Return the launch that observes an array."""

@@ -11,7 +11,18 @@ import numpy as np
 
 from fasim.backends import Samples
 from fasim.backends.buffers import flattened, stored_as
-from fasim.backends.cuda_bind import Arrays, Binding, Constant, DeviceArray, Grid, Inputs, Launch, Operands, flat
+from fasim.backends.cuda_bind import (
+    Arrays,
+    Binding,
+    Constant,
+    DeviceArray,
+    Grid,
+    Inputs,
+    Launch,
+    Operands,
+    flat,
+    upload,
+)
 from fasim.backends.cuda_merge import Scratch, merged
 from fasim.backends.cuda_observe import CudaObserver
 from fasim.schedule import Op, Schedule, Tensor, Value
@@ -188,11 +199,6 @@ class Sketch:
         """Count an array that no tensor has."""
         self.bytes += size * np.dtype(dtype).itemsize
         return DeviceArray(Outline((1, size), np.dtype(dtype)))
-
-
-def upload(kernels: ModuleType, array: np.ndarray) -> DeviceArray:
-    """Put an array on the device, whose first axis is that of replicas, or 1."""
-    return DeviceArray(kernels.cuda.to_device(np.ascontiguousarray(array)))
 
 
 def buffered(tensor: Tensor) -> bool:

@@ -201,6 +201,10 @@ def test_decays_of_gradient_descent(kind: int, expected: float) -> None:
     check(kernels.sgd, (F32([0.5]), F32([2]), RATE, DECAY, kind), {0: [expected]})
 
 
+def test_relu_of_what_diverged_is_seen() -> None:
+    check(kernels.relu, (F32([np.nan, -1, -0.0, 2]), new(F32, 4)), {1: F32([np.nan, 0, -0.0, 2])})
+
+
 def test_a_diverged_weight_stays_what_it_is_without_decay() -> None:
     check(kernels.sgd, (F32([np.inf]), F32([2]), RATE, F32(0), 1), {0: [np.inf]})
 
