@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 COST = "Hardware"
 FILES = "Files"
 FILE_OPTIONS = {"csv_file": "--csv", "plot_file": "--plot", "scalesim": "--scalesim", "zigzag": "--zigzag"}
+MAX_DIGITS = 16
 UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 ENERGY_OPTIONS = options(
     have.ONE_STEP,
@@ -201,6 +202,6 @@ def _options(
 def _bytes(text: str) -> int:
     """Read ``65536``, ``64KiB`` or ``1MiB``."""
     number, unit = next(((text.removesuffix(name), size) for name, size in UNITS.items() if text.endswith(name)), (text, 1))
-    if not (number.isascii() and number.isdigit() and int(number)):
-        raise ConfigError(f"--sram {text!r}: write a whole number of bytes, at least 1, such as 65536, 64KiB or 1MiB")
+    if not (number.isascii() and number.isdigit() and len(number) < MAX_DIGITS and int(number)):
+        raise ConfigError(f"--sram {text[:40]!r}: write a whole number of bytes, at least 1, such as 65536, 64KiB or 1MiB")
     return int(number) * unit

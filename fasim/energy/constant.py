@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -52,8 +52,10 @@ class Constant:
             number = getattr(self, key)
             if isinstance(number, bool) or not isinstance(number, (int, float)):
                 raise ProcessorError(f"{key} = {number!r}: write a number")
-            if not (math.isfinite(number) and number >= 0):
-                raise ProcessorError(f"{key} = {number}: write a finite number, 0 or above")
+            # which whole numbers of TOML may exceed
+            if not 0 <= number <= sys.float_info.max:
+                given = number if isinstance(number, float) or number < 0 else "a whole number above 1e308"
+                raise ProcessorError(f"{key} = {given}: write a finite number, 0 or above")
         if not self.low <= self.typical <= self.high:
             raise ProcessorError(
                 f"low {self.low}, typical {self.typical}, high {self.high}: low <= typical <= high is needed"

@@ -16,7 +16,7 @@ from fasim.energy.options import DEFAULTS, CostOptions
 from fasim.energy.price import ratio_ends
 from fasim.energy.processor import Processor
 from fasim.energy.timing import Timing
-from fasim.errors import ProcessorError
+from fasim.errors import ConfigError, ProcessorError
 from fasim.fixedpoint import Datapath, load_datapath
 from fasim.network import Network
 from fasim.rules import Rule, training_step
@@ -164,7 +164,8 @@ def estimate(
     Raises
     ------
     ConfigError
-        If a name is unknown or the step cannot be built, as :func:`fasim.rules.training_step` does.
+        If a name is unknown, the step cannot be built, as :func:`fasim.rules.training_step` says, or `versus_options` name
+        another memory.
     ProcessorError
         If the processor's file is wrong, it has no number for what is paid, or all that `versus` pays for may be free.
     """
@@ -174,6 +175,14 @@ def estimate(
     if not isinstance(processor, Processor):
         processor = load_processor(processor)
     processor = as_chosen(processor, options)
+    if versus_options is not None:
+        for name in ("dram", "sram_bytes"):
+            given, other = getattr(options, name), getattr(versus_options, name)
+            if other and other != given:
+                raise ConfigError(
+                    f"versus_options: {name} {other!r}, but {given!r} in options; a ratio is taken on one processor: "
+                    "give the same in both"
+                )
 
     def step_of(name: str | Rule) -> Schedule:
         return training_step(network, name, settings, datapath, order_by=order_by, fuse_by=fuse_by)
@@ -213,7 +222,7 @@ def estimate(
         layer_pj_per_sample=dict(sorted(_typical(rows, lambda row: row.layer).items())),
         memories=bill.memories,
         weights=sum(tensor.elements for tensor in schedule.of_class("weight")),
-        feedback_entries=sum(tensor.elements for tensor in _feedback(schedule)),
+        feedback_entries=sum(tensor.elements for tensor in _feedback(schedule) if not tensor.is_place),
         peak_activation_bytes=peak_bytes(schedule, "act"),
         peak_activation_elements=peak_elements(schedule, "act"),
         peak_live_bytes=peak_bytes(schedule, gradients=options.gradients) + bill.copies_bytes,

@@ -70,7 +70,9 @@ def needed_bytes(schedule: Schedule, processor: Processor, options: CostOptions)
     """Return the most bytes of each tensor class that are live at once, of those that need any."""
     needed = {cls: peak_bytes(schedule, cls, gradients=options.gradients) for cls in CLASSES if cls != "table"}
     if options.transpose == "duplicate":
-        for name in read_both_ways(schedule):
+        stored = (schedule[name] for name in read_both_ways(schedule) if schedule[name].storage != "generated")
+        # slices of a shared matrix are one copy
+        for name in {tensor.view or tensor.name for tensor in stored}:
             needed[schedule[name].cls] += schedule[name].nbytes
     unfinished = ports(schedule, array_of(processor)).sums_bytes
     if options.transpose == "row_accumulate":

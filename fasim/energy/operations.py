@@ -99,6 +99,9 @@ class Operations:
     float32: bool
 
 
+# comparisons of places and of random words, which are integers in float32 too
+INTEGERS = {(op, CMP) for op in (kinds.SELECT_ELL, kinds.SELECT_CSR, kinds.DROPOUT)}
+
 # kind, count, bits a, bits b, bits of the accumulator
 _Row = fixed.Row
 
@@ -109,10 +112,10 @@ class Counter:
     def __init__(self, schedule: Schedule, options: CostOptions = DEFAULTS) -> None:
         self.schedule, self.options = schedule, options
         self.rows_moved = rows_moved(schedule, options)
-        rank_one = {op.writes[0] for op in schedule.find(kinds.GRAD) if not op.attrs.get("materialised", True)}
+        self.rank_one = {op.writes[0] for op in schedule.find(kinds.GRAD) if not op.attrs.get("materialised", True)}
         # the parameter that each gradient which is never materialised goes straight into
         self.target: dict[Value, Tensor] = {
-            op.reads[1]: schedule[op.writes[0]] for op in schedule.find(kinds.UPDATE) if op.reads[1] in rank_one
+            op.reads[1]: schedule[op.writes[0]] for op in schedule.find(kinds.UPDATE) if op.reads[1] in self.rank_one
         }
 
     def operations(self, index: int) -> list[Operations]:
@@ -124,12 +127,12 @@ class Counter:
             If nothing is known of its kind or activation.
         """
         op = self.schedule.ops[index]
-        float32 = self.schedule[op.writes[0]].format is None
+        floats = self.schedule[op.writes[0]].format is None
         rows, share = itertools.chain(self._rows(op), self._generated(op)), self.rows_moved(op)
         place = index, op.phase, op.layer
         return [
-            Operations(*place, kind, round(share * number), bits_a, bits_b, accumulator, float32)
-            for kind, number, bits_a, bits_b, accumulator in rows
+            Operations(*place, kind, round(share * number), a, b, accumulator, floats and (op.kind, kind) not in INTEGERS)
+            for kind, number, a, b, accumulator in rows
             if round(share * number)
         ]
 
@@ -137,7 +140,7 @@ class Counter:
         """Count the random bits of the matrices that no memory holds."""
         for value in op.reads:
             tensor = self.schedule[value]
-            if tensor.storage == "generated" and tensor.draw is not None and tensor.draw.part not in ("index", "start"):
+            if tensor.storage == "generated" and tensor.draw is not None and not tensor.is_place:
                 bits = feedback.parse(tensor.draw.family).generated_bits
                 yield RNG_BITS, bits * elements_read(self.schedule, op, value), 0, 0, 1
 
@@ -173,6 +176,7 @@ class Counter:
                 yield from fixed.register(op, made, out, read[0].bits + read[1].bits)
             case kinds.GRAD_BIAS if op.attrs["materialised"]:
                 yield ADD, read[0].elements, read[0].bits, out.bits, out.bits
+                yield from fixed.register(op, read[0].elements, out, read[0].bits)
             case kinds.ACTIVATE:
                 yield from _activate(op, read[0], out)
             case kinds.LOOKUP:
@@ -191,11 +195,15 @@ class Counter:
                     yield MUL, out.elements, read[0].bits, read[1].bits, out.bits
                 yield from _scale(op, out)
             case kinds.PROJECT_UP:
-                yield _sum(read, out, self._products(op, out.elements * math.prod(read[1].shape[1:])))
+                made = self._products(op, out.elements * math.prod(read[1].shape[1:]))
+                yield _sum(read, out, made)
+                yield from fixed.register(op, made, out, read[0].bits + read[1].bits)
                 yield from _scale(op, out)
                 yield from _magnitude(read[1], out)
             case kinds.PROJECT_ELL | kinds.PROJECT_CSR:
-                yield _sum(read[:2], out, self._products(op, read[0].shape[0] * read[1].elements))
+                made = self._products(op, read[0].shape[0] * read[1].elements)
+                yield _sum(read[:2], out, made)
+                yield from fixed.register(op, made, out, read[0].bits + read[1].bits)
                 yield from _scale(op, out)
                 yield from _magnitude(read[1], out)
             case kinds.SELECT_ELL | kinds.SELECT_CSR:
@@ -204,6 +212,10 @@ class Counter:
                 yield from _scale(op, out)
             case kinds.UPDATE:
                 yield from self._update(op)
+            case kinds.MOMENTUM:
+                # what is added to a gradient of rank one is added by its MAC
+                kind = MUL if op.reads[1] in self.rank_one else MAC
+                yield kind, out.elements, read[0].bits, int(op.attrs["factor"]).bit_length() + 1, out.bits
             case kinds.REQUANT:
                 yield from fixed.requant(op, read[0], out)
             case kinds.UNPOOL:

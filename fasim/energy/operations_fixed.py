@@ -8,13 +8,14 @@ REQUANT                    SHIFT unless the shift is 0 in every step, DIV where 
                            ADD if it rounds away bits by any mode but TRN and JAM; STOCH: as many RNG_BITS as bits are
                            rounded away, or as `[random]` uses; SAT, SAT_SYM, SAT_ZERO: 2 CMP
 EXPONENT                   CMP per element: the largest magnitude
-AFFINE, MOMENTUM           MAC per element
+AFFINE, MOMENTUM           MAC per element; MOMENTUM of a gradient of rank one, which its MAC adds, MUL
 SOFTMAX                    per element MUL (log2 e), LUT, SHIFT, DIV, ADD (less the maximum); CMP and ADD for all of a row
                            but one
 NORM                       per element MAC (squares), 2 ADD, SHIFT, its rounding; per channel 2 DIV, and where the running
                            statistics move 2 SHIFT, 4 ADD; NORM_INFERENCE: ADD, SHIFT
 NORM_BACK                  per element MAC (projection on normal), 2 MUL, 3 ADD, 2 SHIFT; per channel 2 DIV
-AVERAGE_POOL               ``k k - 1`` ADD per output; MEAN: ADD for each signal after the first, of three MUL
+AVERAGE_POOL               ``k k - 1`` ADD per output; AVERAGE_UNPOOL: where windows overlap, ADD for each place that a
+                           signal goes to; MEAN: ADD for each signal after the first, of three MUL
 DELTA that divides         DIV in the place of MUL
 sums in a register         SAT at every addition: 2 CMP; rounded products: SHIFT and ADD for each
 UPDATE                     SHIFT (none:0 has none), DIV or MUL for the rate; ADD; rounding and overflow as REQUANT, STOCH
@@ -31,6 +32,8 @@ from fasim.schedule import ops as kinds
 
 # Random bits of one stochastic rounding whose shift is not known before the step runs.
 STOCHASTIC_WORD_BITS = 32
+# the third part of a sum is its product by 341 / 2^10
+THIRD_BITS = 10
 # modes that are a floor, or an OR of the last bit
 WITHOUT_ADDER = ("TRN", "JAM", "JAM_UNBIASED")
 SATURATING = ("SAT", "SAT_SYM", "SAT_ZERO")
@@ -89,7 +92,7 @@ def register(op: Op, products: int, out: Tensor, product_bits: int) -> Iterator[
     acc = op.attrs.get("accumulator")
     if acc is None:
         return
-    if acc.product_rounding:
+    if acc.product_rounding and op.attrs["product_shift"]:
         yield SHIFT, products, product_bits, 0, product_bits
         if acc.product_rounding not in WITHOUT_ADDER:
             yield ADD, products, product_bits, product_bits, product_bits
@@ -119,14 +122,7 @@ def update(op: Op, parameter: Tensor, gradient: Tensor, rank_one: bool) -> Itera
         if op.attrs["overflow"] in SATURATING:
             yield CMP, 2 * size, bits, bits, bits
         return
-    random = op.attrs.get("random")
-    if op.attrs["rounding"] not in WITHOUT_ADDER:
-        yield ADD, size, wide, wide, wide
-    if op.attrs["rounding"] == "STOCH":
-        word = random.bits if random is not None and random.bits else STOCHASTIC_WORD_BITS
-        yield RNG_BITS, size * word, 0, 0, 1
-    if op.attrs["overflow"] in SATURATING:
-        yield CMP, 2 * size, bits, bits, bits
+    yield from rounding_and_overflow(op, size, wide, bits, op.attrs["shift"] if rate == "none" else None)
 
 
 def others(op: Op, read: list[Tensor], out: Tensor) -> Iterator[Row] | None:
@@ -137,7 +133,7 @@ def others(op: Op, read: list[Tensor], out: Tensor) -> Iterator[Row] | None:
     match op.kind:
         case kinds.EXPONENT:
             rows = [(CMP, size, bits, bits, bits)]
-        case kinds.AFFINE | kinds.MOMENTUM:
+        case kinds.AFFINE:
             rows = [(MAC, size, bits, read[1].bits, out.bits)]
         case kinds.SOFTMAX:
             between = size - read[0].shape[0]
@@ -158,9 +154,16 @@ def others(op: Op, read: list[Tensor], out: Tensor) -> Iterator[Row] | None:
             rows += [(DIV, 2 * channels, bits, bits, bits)]
             rows += rounding_and_overflow(op, size, bits, bits, None)
         case kinds.AVERAGE_POOL:
-            rows = [(ADD, out.elements * (op.attrs["kernel"] ** 2 - 1), bits, bits, bits)]
+            rows = [(ADD, out.elements * (op.attrs["kernel"] ** 2 - 1), bits, out.bits, out.bits)]
+        case kinds.AVERAGE_UNPOOL:
+            # its mean is a place of the binary point; where windows overlap, a sum for each place that a signal goes to
+            overlap = op.attrs["stride"] < op.attrs["kernel"]
+            rows = [(ADD, overlap * op.attrs["kernel"] ** 2 * size, bits, out.bits, out.bits)]
         case kinds.MEAN:
-            rows = [(ADD, (len(read) - 1) * size, bits, bits, bits), (MUL, size * (len(read) == 3), bits, bits, out.bits)]
+            rows = [
+                (ADD, (len(read) - 1) * size, bits, bits, bits),
+                (MUL, size * (len(read) == 3), bits, THIRD_BITS, out.bits),
+            ]
         case kinds.DELTA if op.attrs.get("divide"):
             rows = [(DIV, size, bits, read[1].bits, out.bits)]
         case _:

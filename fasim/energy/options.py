@@ -14,6 +14,8 @@ CHOICES = {
     "gradients": ("in_place", "deferred"),
     "skip": ("none", "weights", "acts", "both"),
 }
+# 1 TiB: no memory on a chip, and small enough for any arithmetic
+MAX_SRAM_BYTES = 2**40
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,10 @@ class CostOptions:
         for name, density in self.densities.items():
             if not 0 <= density <= 1:
                 raise ConfigError(f"density of {name} is {density}: the share of numbers other than 0 lies between 0 and 1")
-        if self.sram_bytes < 0:
-            raise ConfigError(f"sram of {self.sram_bytes} bytes: at least 1 is needed; 0 keeps that of the processor")
+        if not 0 <= self.sram_bytes <= MAX_SRAM_BYTES:
+            raise ConfigError(
+                f"sram of {self.sram_bytes} bytes: write 1 to {MAX_SRAM_BYTES}, or 0, which keeps that of the processor"
+            )
         if self.densities and self.skip == "none":
             raise ConfigError("densities are given, and skip none makes no use of them; say --skip acts, weights or both")
 

@@ -217,8 +217,8 @@ class Processor:
             seen.add(full)
 
     def _check_array(self) -> None:
-        if self.dataflow and self.dataflow not in DATAFLOWS:
-            raise ProcessorError(unknown_name("dataflow", self.dataflow, DATAFLOWS))
+        if self.dataflow and (not isinstance(self.dataflow, str) or self.dataflow not in DATAFLOWS):
+            raise ProcessorError(unknown_name("dataflow", str(self.dataflow), DATAFLOWS))
         for name in ("rows", "columns"):
             if bool(self.dataflow) != (name in self.timing):
                 raise ProcessorError("an array needs a dataflow, timing.rows and timing.columns: give all three or none")

@@ -33,7 +33,10 @@ from fasim.energy.ports import array_of
 from fasim.energy.processor import Processor
 from fasim.energy.systolic import cycles as systolic_cycles
 from fasim.schedule import PHASES, Schedule
+from fasim.schedule import ops as op_kinds
 from fasim.schedule.order import dependencies
+
+_SPARSE = (op_kinds.PROJECT_ELL, op_kinds.PROJECT_CSR)
 
 
 @dataclass(frozen=True)
@@ -172,12 +175,12 @@ def _work(schedule: Schedule, counts: Counts, dense: Mapping[int, object]) -> li
     by_kind: list[dict[str, int]] = [{} for _ in schedule.ops]
     for row in counts.operations:
         if row.kind != RNG_BITS:
-            by_kind[row.op][row.kind] = by_kind[row.op].get(row.kind, 0) + row.count
+            by_kind[row.op][row.kind] = max(by_kind[row.op].get(row.kind, 0), row.count)
     work = []
     for index, (op, kinds) in enumerate(zip(schedule.ops, by_kind, strict=True)):
         # additions in the place of products where an operand is a sign
-        product = MAC if MAC in kinds or index not in dense else ADD
-        made = kinds.pop(product, 0) if product == MAC or index in dense else 0
+        matrix = index in dense or op.kind in _SPARSE
+        made = kinds.pop(MAC if MAC in kinds or not matrix else ADD, 0)
         sizes = (schedule[value].elements for value in (op.writes if index in dense else (op.reads[0], *op.writes)))
         work.append((made, max(sizes) if kinds else 0))
     return work

@@ -11,7 +11,7 @@ The rules, the same for every learning rule:
 - A transfer of one tensor takes ``ceil(elements * bits / word_bits)`` words: elements lie packed. Weights that are read
   against their order (PROJECT, where the forward pass reads them too) are charged as ``transpose`` says.
 - The rank-1 update at N = 1 has its gradient in a register; UPDATE reads and writes the weight (or its master) once, or
-  only the rows with a delta other than 0 where zeros are skipped.
+  only the rows with a delta other than 0 where zeros are skipped; a forward pass in the same group reads the other rows.
 - Ops that are not costed move nothing.
 """
 
@@ -82,7 +82,8 @@ class Transfer:
 def transfers(schedule: Schedule, word_bits: int = WORD_BITS, options: CostOptions = DEFAULTS) -> list[Transfer]:
     """Return all transfers of a step, by the rules on top of this module."""
     result: list[Transfer] = []
-    at_hand: dict[str, set[Value]] = defaultdict(set)
+    # by group, the share of a value that the group has read or written
+    at_hand: dict[str, dict[Value, float]] = defaultdict(dict)
     both_ways = read_both_ways(schedule) if options.transpose != "free" else frozenset()
     rows = rows_moved(schedule, options)
 
@@ -93,26 +94,26 @@ def transfers(schedule: Schedule, word_bits: int = WORD_BITS, options: CostOptio
     for index, op in enumerate(schedule.ops):
         if not op.costed:
             continue
-        here = at_hand[op.group] if op.group else set()
+        here, share = at_hand[op.group] if op.group else {}, rows(op)
         for value in op.reads:
-            tensor = schedule[value]
-            if value not in here and _in_memory(tensor):
+            tensor, missing = schedule[value], share - here.get(value, 0.0)
+            if missing > 0 and _in_memory(tensor):
                 against = op.kind in _BY_COLUMNS and tensor.name in both_ways
                 scattered = against and options.transpose == "inefficient"
-                move(index, op, tensor, round(rows(op) * elements_read(schedule, op, value)), False, scattered)
+                move(index, op, tensor, round(missing * elements_read(schedule, op, value)), False, scattered)
                 if against and options.transpose == "row_accumulate":
                     sums = _sums(schedule, op)
                     for write in (True, False):
                         move(index, op, sums, sums.elements * (tensor.shape[0] - 1), write)
-            here.add(value)
+            here[value] = max(share, here.get(value, 0.0))
         for value in op.writes:
             tensor = schedule[value]
             if _in_memory(tensor):
-                elements = round(rows(op) * tensor.elements)
+                elements = round(share * tensor.elements)
                 move(index, op, tensor, elements, True)
                 if tensor.name in both_ways and options.transpose == "duplicate":
                     move(index, op, tensor, elements, True)
-            here.add(value)
+            here[value] = share
     return result
 
 
@@ -133,7 +134,11 @@ def _sums(schedule: Schedule, op: Op) -> Tensor:
 def sums_by_rows(schedule: Schedule) -> list[Tensor]:
     """Return the running sums of all products by columns that would go through their matrix by rows."""
     both_ways = read_both_ways(schedule)
-    return [_sums(schedule, op) for op in schedule.ops if op.kind in _BY_COLUMNS and op.reads[1].tensor in both_ways]
+    return [
+        _sums(schedule, op)
+        for op in schedule.ops
+        if op.kind in _BY_COLUMNS and op.reads[1].tensor in both_ways and _in_memory(schedule[op.reads[1]])
+    ]
 
 
 def _in_memory(tensor: Tensor) -> bool:

@@ -31,6 +31,7 @@ ERROR_KINDS = (
     kinds.DELTA,
     kinds.REQUANT,
 )
+NORMS = (kinds.NORM, kinds.NORM_INFERENCE)
 UPDATE_KINDS = (kinds.GRAD, kinds.GRAD_CONV, kinds.GRAD_BIAS, kinds.UPDATE, kinds.REQUANT)
 
 
@@ -50,7 +51,7 @@ def fuse(schedule: Schedule, how: str) -> Schedule:
         return schedule
     if how == "deferred":
         schedule = defer(schedule)
-    names = sorted({_group(schedule, op) for op in schedule.ops} - {""})
+    names = sorted(set(_groups(schedule)) - {""})
     try:
         schedule = _grouped(schedule, names)
     except ScheduleError:
@@ -63,20 +64,38 @@ def fuse(schedule: Schedule, how: str) -> Schedule:
 
 def _grouped(schedule: Schedule, names: Collection[str]) -> Schedule:
     """Return the schedule with the groups of these names joined and ordered, or raise ScheduleError."""
-    groups = [_group(schedule, op) for op in schedule.ops]
-    ops = (replace(op, group=group) if group in names else op for op, group in zip(schedule.ops, groups, strict=True))
+    pairs = zip(schedule.ops, _groups(schedule), strict=True)
+    ops = (replace(op, group=group) if group in names else op for op, group in pairs)
     return order(replace(schedule, ops=tuple(ops)), schedule.order)
+
+
+def _groups(schedule: Schedule) -> list[str]:
+    """Return the group that each op would join; a normalisation over the batch ends the pass through its layer."""
+    result, ended = [], set()
+    for op in schedule.ops:
+        name = _group(schedule, op)
+        if op.kind in NORMS:
+            ended.add(_forward(op))
+        result.append(f"{name}.normed" if name in ended and not deferred(op) else name)
+    return result
+
+
+def _first(op: Op) -> str:
+    """Return what the fast gradient sign pass is told by, which goes through every layer before the step itself does."""
+    return CLEAN if op.writes[0].tensor.startswith(CLEAN) else ""
+
+
+def _forward(op: Op) -> str:
+    return f"{_first(op)}forward.{op.layer}"
 
 
 def _group(schedule: Schedule, op: Op) -> str:
     if deferred(op):
         return op.group
-    # the fast gradient sign pass goes through every layer before the step itself does
-    first = CLEAN if op.writes[0].tensor.startswith(CLEAN) else ""
     if op.phase == "forward" and op.kind in FORWARD_KINDS and schedule[op.writes[0]].axes[:1] == "N":
-        return f"{first}forward.{op.layer}"
+        return _forward(op)
     if op.phase == "error" and op.kind in ERROR_KINDS and _feeds_delta(schedule, op):
-        return f"{first}delta.{op.layer}"
+        return f"{_first(op)}delta.{op.layer}"
     if op.phase in ("gradient", "update") and op.kind in UPDATE_KINDS:
         return f"update.{parameter(op)}"
     return ""

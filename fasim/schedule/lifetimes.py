@@ -1,8 +1,9 @@
 """How long each value must be kept, and so what memory a step really needs.
 
-A temporary value lives from the op that writes it to the last op that reads it, both included; data given with the batch
-live from the start of the step. State and tables live always. This is where update locking shows: under backpropagation
-and DFA every activation waits for the error, under DRTP a layer's input is free once that layer is updated.
+A temporary value lives from the op that writes it to the last op that reads it, both included; the ops of a fusion group
+are one pass, which has its operands until it ends and its results from when it begins. Data given with the batch live from
+the start of the step. State and tables live always. This is where update locking shows: under backpropagation and DFA every
+activation waits for the error, under DRTP a layer's input is free once that layer is updated.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ def lifetimes(schedule: Schedule, *, gradients: str = "in_place") -> list[Lifeti
     """
     first: dict[str, int] = {}
     last: dict[str, int] = {}
-    for index, op in enumerate(schedule.ops):
+    for op, (begin, stop) in zip(schedule.ops, _passes(schedule), strict=True):
         for value in (*op.reads, *op.writes, *op.scalars):
             # a slice of a shared matrix stands for the whole matrix
             name = schedule[value].view or value.tensor
-            first.setdefault(name, index)
-            last[name] = index
+            first[name] = min(begin, first.get(name, begin))
+            last[name] = stop
     end = len(schedule.ops) - 1
     result = []
     for name in first:
@@ -61,6 +62,15 @@ def lifetimes(schedule: Schedule, *, gradients: str = "in_place") -> list[Lifeti
                 if tensor.cls != "accumulator":
                     result.append(Lifetime(_row(tensor), first[name], last[name]))
     return result
+
+
+def _passes(schedule: Schedule) -> list[tuple[int, int]]:
+    """Return, for each op, the first and the last op of the pass that it is part of."""
+    of_group: dict[str, tuple[int, int]] = {}
+    for index, op in enumerate(schedule.ops):
+        if op.group:
+            of_group[op.group] = of_group.get(op.group, (index, index))[0], index
+    return [of_group.get(op.group, (index, index)) for index, op in enumerate(schedule.ops)]
 
 
 def _row(tensor: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ def properties(schedule: Schedule) -> list[str]:
         for op in schedule.ops
         if op.kind in (kinds.PROJECT, kinds.PROJECT_CONV) and schedule[op.reads[1]].cls == "weight"
     ]
-    feedback = [t for t in schedule.of_class("feedback") if not t.view and t.draw and t.draw.part not in ("index", "start")]
+    feedback = [t for t in schedule.of_class("feedback") if not t.view and t.draw and not t.is_place]
     matrices = [t for t in feedback if t.draw and t.draw.part != "out"]  # a low-rank one has two factors
     return [
         f"hidden layers trained: {len(trained)}",

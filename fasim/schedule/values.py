@@ -121,6 +121,11 @@ class Tensor:
     points: Points = ()
 
     @property
+    def is_place(self) -> bool:
+        """Whether it says where entries of a sparse matrix stand, and holds none of them."""
+        return self.draw is not None and self.draw.part in ("index", "start")
+
+    @property
     def elements(self) -> int:
         """Number of elements."""
         return math.prod(self.shape)

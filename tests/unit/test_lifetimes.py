@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import random
@@ -60,6 +61,13 @@ def test_drtp_in_fixed_point_keeps_as_many_activations_as_in_float():
         assert peak_bytes(step("784-1000-1000-10", "drtp", datapath="s8", fuse_by=fuse_by), "act") == 2000
 
 
+def test_a_fused_pass_has_its_operands_and_its_results_at_once():
+    """shallow frees act.1 as soon as act.2 is there, but not while one pass makes it; what waits for an update is kept."""
+    assert act_elements(step("784-1000-1000-10", "shallow", fuse_by="within_layer")) == 2000
+    for rule in ("bp", "dfa", "drtp"):
+        assert act_elements(step("784-1000-10", rule, fuse_by="deferred")) == 2 * (784 + 1000)
+
+
 def test_late_updates_cost_drtp_its_advantage():
     schedule = step("784-1000-1000-10", "drtp")
     late = [op for op in schedule.ops if op.layer == 1 and op.phase in ("gradient", "update")]
@@ -75,11 +83,14 @@ def test_lifetime_of_each_kind_of_storage():
     end = len(schedule.ops) - 1
     assert [(life[n].first, life[n].last) for n in ("weight.3", "master.1", "feedback.2")] == [(0, end)] * 3
     assert (life["table.act.tanh.s10.6.s8.7"].first, life["table.act.tanh.s10.6.s8.7"].last) == (0, end)
-    updates = [i for i, op in enumerate(schedule.ops) if op.kind == "GRAD" and op.layer == 1]
-    assert (life["act.0"].first, life["act.0"].last) == (0, updates[0])
-    written = [i for i, op in enumerate(schedule.ops) for value in op.writes if value.tensor == "delta.1"]
-    assert life["delta.1"].first == written[0]
-    assert life["delta.1"].last == max(i for i, op in enumerate(schedule.ops) for v in op.reads if v.tensor == "delta.1")
+    # the last op that reads it is part of a pass, which ends with the cast of the weight
+    updates = [i for i, op in enumerate(schedule.ops) if op.group == "update.weight.1"]
+    assert [schedule.ops[i].kind for i in updates] == ["GRAD", "UPDATE", "REQUANT"]
+    assert (life["act.0"].first, life["act.0"].last) == (0, updates[-1])
+    passes = [i for i, op in enumerate(schedule.ops) if op.group == "delta.1"]
+    assert "delta.1" in [value.tensor for i in passes for value in schedule.ops[i].writes]
+    of_bias = [i for i, op in enumerate(schedule.ops) if op.group == "update.bias.1"]
+    assert (life["delta.1"].first, life["delta.1"].last) == (passes[0], max(updates[-1], of_bias[-1]))
     assert "accumulator.preact.1" not in life
     # inside a fused group one row is buffered
     assert schedule["signal.1"].storage == "register"
@@ -117,10 +128,10 @@ def random_step(rng):
 
 
 def walk(schedule, classes):
-    """Return the live bytes at each op: walk the list, let in what is touched, throw out what nobody touches any more."""
+    """Return the live bytes at each op: walk the passes, let in what is touched, throw out what nobody touches any more."""
 
-    def touched(op):
-        return {schedule[value].view or value.tensor for value in (*op.reads, *op.writes, *op.scalars)}
+    def touched(*ops):
+        return {schedule[value].view or value.tensor for op in ops for value in (*op.reads, *op.writes, *op.scalars)}
 
     def size(name):
         tensor = schedule[name]
@@ -128,14 +139,18 @@ def walk(schedule, classes):
             return tensor.elements * tensor.bits / 8
         return 0 if tensor.cls == "accumulator" else math.prod(tensor.shape[1:]) * tensor.bits / 8
 
-    used = set().union(*map(touched, schedule.ops))
+    used = touched(*schedule.ops)
     always = {name for name in used if schedule[name].storage in ("state", "table")}
     live = always | {name for name in used if schedule[name].storage in ("input", "previous")}
     result = []
-    for index, op in enumerate(schedule.ops):
-        live |= touched(op)
-        result.append(sum(size(name) for name in live if schedule[name].cls in classes))
-        later = set().union(*map(touched, schedule.ops[index + 1 :]))
+    left = list(schedule.ops)
+    while left:
+        group = left[0].group
+        ops = list(itertools.takewhile(lambda op, group=group: op.group == group, left)) if group else left[:1]
+        left = left[len(ops) :]
+        live |= touched(*ops)
+        result += len(ops) * [sum(size(name) for name in live if schedule[name].cls in classes)]
+        later = touched(*left)
         # what the next step needs, the input as well
         kept = {name for name in live if schedule[name].storage == "kept" or f"{name}.previous" in schedule.tensors}
         live = {name for name in live if name in later or name in always} | kept
