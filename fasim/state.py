@@ -26,6 +26,8 @@ from fasim.schedule.lowering.exponents import Range, range_of, shift_range
 
 State = dict[str, np.ndarray]
 
+# by which an int64 rate can divide
+MOST_DIVISOR = 2**62
 # 512 KB of float64
 _AT_ONCE = 1 << 16
 
@@ -201,6 +203,8 @@ def _applied(schedule: Schedule, what: str, rate: float) -> tuple[np.ndarray, np
                 if factor == 1 << bits:  # the next power of two is nearer
                     factor, shift = factor >> 1, shift - 1
             case "divide":
+                if rate < 1 / MOST_DIVISOR:
+                    raise ConfigError(f"{where}: it divides by a whole number of at most 2^62; give a larger rate")
                 factor = round(1 / rate)
                 if factor < 1 or abs(factor * rate - 1) > 1e-6:
                     raise ConfigError(

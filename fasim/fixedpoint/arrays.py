@@ -8,6 +8,7 @@ make of it is computed addition by addition.
 
 from __future__ import annotations
 
+import math
 import zlib
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -284,7 +285,9 @@ def conv2d(
     windows = np.lib.stride_tricks.sliding_window_view(padded, (rows, columns), axis=(1, 2))
     windows = windows[:, ::stride, ::stride].transpose(0, 1, 2, 4, 5, 3)
     places = windows.shape[:3]
-    sums, *rest = matmul(windows.reshape(-1, kernel[0].size), kernel.reshape(units, -1).T, x_format, w_format, **how)
+    size = math.prod(kernel.shape[1:])
+    flat = windows.reshape(math.prod(places), size), kernel.reshape(units, size).T
+    sums, *rest = matmul(*flat, x_format, w_format, **how)
     return sums.reshape(*places, units), *rest
 
 
@@ -296,7 +299,10 @@ def _most(a_format: Fixed, b_format: Fixed, terms: int) -> int:
 def _checked(values: ArrayLike, fmt: Fixed, name: str) -> Integers:
     """Return contiguous integers of at most 64 bits, all within the format."""
     given = np.ascontiguousarray(values)
-    if given.dtype == fmt.dtype and fmt.bits == 8 * given.itemsize and given.ndim == np.ndim(values):
+    if not given.dtype.isnative:
+        given = given.astype(given.dtype.newbyteorder("="))
+    whole = fmt.bits == 8 * given.itemsize and not fmt.symmetric
+    if given.dtype == fmt.dtype and whole and given.ndim == np.ndim(values):
         return given
     if given.dtype.kind not in "iu":
         raise FormatError(f"{name} holds {given.dtype}: raw integers are needed; quantize makes them from floats")

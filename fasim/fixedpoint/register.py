@@ -88,7 +88,8 @@ def _plan(a_format: Fixed, b_format: Fixed, bias_format: Fixed | None, acc: Acc,
     lo, hi = limits(total, acc.overflow)
     widest = _widest(a_format, b_format, terms, acc, product - frac)
     if bias_format is not None:
-        widest = max(widest, max(-bias_format.lo, bias_format.hi) << frac - bias_frac)
+        # the register begins with it, and what is added comes on top before anything is brought into range
+        widest += max(-bias_format.lo, bias_format.hi) << frac - bias_frac
     needed = (widest + max(-lo, hi) + 1).bit_length() + 1
     if needed > 64:
         raise FormatError(f"accumulator {acc}: {needed} bits are needed before its range is applied, 64 are possible")

@@ -113,7 +113,7 @@ class _Lowering(Forward, Error, Update):
             kinds.SELECT_ELL: self.select,
             kinds.SELECT_CSR: self.select,
             kinds.MEAN: self.mean,
-            kinds.UNPOOL: self.copy_format,
+            kinds.UNPOOL: self.unpool,
             kinds.AVERAGE_UNPOOL: self.average_unpool,
             kinds.MASK: self.mask,
             kinds.DELTA: self.delta,

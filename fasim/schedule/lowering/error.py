@@ -171,7 +171,12 @@ class Error(Lowering):
         rows = math.prod(self.tensors[delta.tensor].shape[:-1])
         size = magnitude(self.fixed(delta)) * magnitude(self.fixed(normal)) * max(rows, magnitude(self.fixed(normal)))
         self.width(f"layer {op.layer} {op.kind} over {rows} rows", 4 * size, 0)
-        self.width(f"layer {op.layer} {op.kind}", 4 * magnitude(self.fixed(delta)) * magnitude(self.fixed(gain)), 0)
+        # a delta, its mean, and normal times the mean of delta times normal
+        ones = self.fixed(normal).frac
+        square = magnitude(self.fixed(normal)) ** 2
+        drift = magnitude(self.fixed(delta)) * (square >> 2 * ones if ones >= 0 else square << -2 * ones)
+        value = 2 * magnitude(self.fixed(delta)) + drift + 1
+        self.width(f"layer {op.layer} {op.kind}", 2 * value * magnitude(self.fixed(gain)), 0)
         attrs = {
             "frac": self.fixed(normal).frac,
             "shift": self.fixed(gain).frac + self.fixed(delta).frac - cast.format.frac,

@@ -17,6 +17,7 @@ from fasim.schedule.lowering.base import MAX_ACCUMULATOR_BITS, Lowering, magnitu
 from fasim.schedule.values import Op, Tensor, Value
 
 # bits of a slope that divides: PocketNN's largest is 127
+# of whole numbers that divide, or wider
 INVERSE_SLOPE = Fixed(8, 0, signed=False)
 SIGN_OF_ERROR = "sign"
 # of a number in [preact] divide
@@ -176,6 +177,8 @@ class Forward(Lowering):
         try:
             if what == "slope" and functions.slope == "divide":
                 entries = tables.inverse_slope_table(function, addressed, form)
+                fmt = Fixed(max(fmt.bits, int(entries.max()).bit_length()), 0, signed=False)
+                self.set_format(op.writes[0], fmt)
             else:
                 build = tables.act_table if what == "act" else tables.slope_table
                 entries = build(function, addressed, fmt, form)
@@ -220,11 +223,7 @@ class Forward(Lowering):
             clipped = self.datapath.functions.relu == "clipped"
             self.ops.append(replace(op, attrs=op.attrs | {"highest": self.fixed(act).hi + (not clipped)}))
             return
-        if self.datapath.functions.slope == "divide":
-            self.set_format(out, INVERSE_SLOPE)
-            fmt = INVERSE_SLOPE
-        else:
-            fmt = self._of_table(out)
+        fmt = INVERSE_SLOPE if self.datapath.functions.slope == "divide" else self._of_table(out)
         self._look_up(op, self.before[act.tensor], "slope", fmt)
 
     # --- between layers --------------------------------------------------------------------------------------------
@@ -234,6 +233,16 @@ class Forward(Lowering):
         source = self.tensors[op.reads[0].tensor]
         assert source.format is not None
         self.set_format(op.writes[0], source.format, source.points)
+        self.ops.append(op)
+
+    def unpool(self, op: Op) -> None:
+        """Lower UNPOOL: each value to the maximum of its window; those of windows that share one add up."""
+        overlaps = math.ceil(op.attrs["kernel"] / op.attrs["stride"]) ** 2
+        if overlaps == 1:
+            self.copy_format(op)
+            return
+        source, points = self.fixed(op.reads[0]), self.points(op.reads[0])
+        self.set_format(op.writes[0], self.width("max unpooling", magnitude(source) * overlaps, source.frac), points)
         self.ops.append(op)
 
     def average_pool(self, op: Op) -> None:

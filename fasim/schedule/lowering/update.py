@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 from fasim.fixedpoint.cast import Cast
@@ -87,7 +88,8 @@ class Update(Lowering):
         fmt = self.fixed(source)
         if self.points(source):
             raise self.refuse("a gradient with an exponent of its own cannot be clipped; leave one of the two out")
-        limit = min(math.floor(math.ldexp(op.attrs["limit"], fmt.frac)), magnitude(fmt))
+        # of whole numbers, as a float may be too large to shift
+        limit = min(math.floor(Fraction(op.attrs["limit"]) * Fraction(2) ** fmt.frac), magnitude(fmt))
         self.set_format(out, fmt)
         self.ops.append(replace(op, attrs={"limit": limit}))
 
