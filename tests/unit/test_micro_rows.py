@@ -153,16 +153,18 @@ def test_refusals() -> None:
 
 
 def test_assembly() -> None:
-    """The inner loop keeps its sums in registers, and stores each weight that it loads."""
+    """The inner loop keeps its sums in registers, stores each weight that it loads, and asks for those of the next tile."""
     if micro.TARGET == "portable":
         pytest.skip("no register tiles for the target portable")
     function = njit(error_model="numpy")(rows.cover_rows.py_func)
     function.compile((*[int64] * 5, float32, *[int64] * 4))
-    inner = counting(blocks(machine_code(function)).values(), "vsubps", 4)
+    # two rounds of four vectors
+    inner = counting(blocks(machine_code(function)).values(), "vsubps", 8)
     assert inner
     for text in inner:
-        assert len(re.findall(rf"vfmadd\d+ps.*{REGISTER}", text)) == 8
-        assert len(re.findall(rf"vmovups\t{REGISTER}\d+, .*\(", text)) == 4
+        assert len(re.findall(rf"vfmadd\d+ps.*{REGISTER}", text)) == 16
+        assert len(re.findall(rf"vmovups\t{REGISTER}\d+, .*\(", text)) == 8
+        assert text.count("prefetch") == 8
         assert not re.search(rf"{REGISTER}\d+, .*\(%rsp\)", text)
 
 

@@ -31,12 +31,18 @@ _ROWS = 4 if WIDE else 2
 
 
 class _Updating(Tile):
-    """A tile of dot products of one row of A, whose rows of B change before they are multiplied."""
+    """A tile of dot products of one row of A, whose rows of B change before they are multiplied.
+
+    It asks for what the next tile reads: rows are short, and each tile begins others, so that no prefetcher sees them come.
+    100 matrices of 240 x 240 take 580 us in place of 850 (AMD Zen 5; a loop that reads and writes them 450), 7 of them 19
+    in place of 21; 1000 x 1000 as long as before. Asked two tiles ahead, 100 take 510, but 1000 x 1000 half as long again.
+    """
 
     rounds = 2
 
-    def __init__(self, b: v.Builder, rows: int, deltas: list[v.Value], rate: v.Value) -> None:
+    def __init__(self, b: v.Builder, rows: int, deltas: list[v.Value], rate: v.Value, ahead: v.Value) -> None:
         super().__init__(b, FLOAT32, (1, rows), "none")
+        self.ahead = ahead
         self.deltas, self.rate = ([v.splat(b, one, self.lanes) for one in some] for some in (deltas, [rate]))
 
     @property
@@ -63,6 +69,8 @@ class _Updating(Tile):
             for j, (start, delta) in enumerate(zip(right, self.deltas, strict=True)):
                 # a product added to 0, as sums of such products begin: the sign of a product that is 0 shall not matter
                 gradient = v.fused(b, v.zero(self.kind.sums), delta, factor)
+                if rest is None:
+                    v.prefetch(b, b.add(b.add(start, v.constant(4 * part * self.lanes)), self.ahead))
                 weight = b.fsub(self.load(start, part, rest), b.fmul(self.rate[0], gradient))
                 self.put(weight, start, part, rest)
                 new[j * parts + part] = v.fused(b, new[j * parts + part], act, weight)
@@ -82,7 +90,7 @@ def _rows_tile(rows: int) -> Any:  # noqa: ANN401 - Numba has no public type
             delta, delta_step, before, weight, step, rate, act, terms, out, fresh = arguments
             numbers = [v.constant(j) for j in range(rows)]
             deltas = [v.load(b, b.add(delta, b.mul(delta_step, j)), v.F32) for j in numbers]
-            writer = _Updating(b, rows, deltas, rate)
+            writer = _Updating(b, rows, deltas, rate, b.mul(step, v.constant(_ROWS)))
             sums = writer.all_sums([act, before], [b.add(weight, b.mul(step, j)) for j in numbers], terms)
             writer.store(sums, out, v.constant(0), (v.constant(1), v.constant(rows)), fresh, v.constant(0))
             return context.get_dummy_value()
