@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import tokenize
 import zipfile
 from typing import Any, NamedTuple
 
@@ -41,7 +42,10 @@ def read_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Header:
         version = npy.read_magic(member)
         if version not in _READ_HEADER:
             raise ValueError(f"npy version {version}")
-        shape, _, dtype = _READ_HEADER[version](member)
+        try:
+            shape, _, dtype = _READ_HEADER[version](member)
+        except (tokenize.TokenError, TypeError, SyntaxError) as error:
+            raise ValueError(f"a damaged header: {error}") from error
         return Header(shape, dtype, member.tell() + math.prod(shape) * dtype.itemsize)
 
 

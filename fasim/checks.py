@@ -6,7 +6,7 @@ import numpy as np
 
 from fasim import losses
 from fasim.data import CODE_FRAC, Data, parse_augmentation
-from fasim.errors import ConfigError
+from fasim.errors import ConfigError, DataError
 from fasim.fixedpoint import Datapath, Fixed
 from fasim.losses import SQUARED
 from fasim.network import Network
@@ -27,6 +27,10 @@ MSE_FACTOR = 2.0**-3
 REAL_TARGET_FACTOR = 2.0**-2
 
 
+# more than anything learns for, and few enough to look at each one's learning rate before the first
+MAX_EPOCHS = 10**6
+
+
 def default_learning_rate(settings: StepSettings, outputs: int) -> float:
     """Return the learning rate that is used when none is given: a place to start, not a tuned one.
 
@@ -44,10 +48,46 @@ def default_learning_rate(settings: StepSettings, outputs: int) -> float:
     return rate
 
 
+def check_data(data: Data) -> None:
+    """Refuse arrays that kernels would read beyond their end, or as what they are not.
+
+    Raises
+    ------
+    DataError
+        If the arrays of inputs and labels are not what :class:`fasim.data.Data` says.
+    """
+    for part in ("train", "test"):
+        x, y = getattr(data, f"x_{part}"), getattr(data, f"y_{part}")
+        width = data.x_train.shape[1] if data.x_train.ndim == 2 else 0
+        if x.dtype not in (np.uint8, np.float32) or x.dtype != data.x_train.dtype or not x.dtype.isnative:
+            raise DataError(f"{data.name}: x_{part} holds {x.dtype}; needed: uint8 codes or float32 in both sets")
+        if x.ndim != 2 or x.shape[1] != width or not x.size or not x.flags.c_contiguous:
+            raise DataError(
+                f"{data.name}: x_{part} has the shape {x.shape}; needed: a row of equally many features for each of one or "
+                "more samples, side by side in memory"
+            )
+        if len(y) != len(x):
+            raise DataError(f"{data.name}: y_{part} is of {len(y)} samples, x_{part} of {len(x)}; needed: equally many")
+        if data.task == "classification":
+            if y.dtype != np.int64 or y.ndim != 1:
+                raise DataError(f"{data.name}: y_{part} holds {y.dtype} {y.shape}; needed: a label a sample, int64")
+            if y.min() < 0 or y.max() >= data.classes:
+                raise DataError(
+                    f"{data.name}: y_{part} has labels {y.min()} .. {y.max()}; needed: 0 .. {data.classes - 1} of "
+                    f"{data.classes} classes"
+                )
+        elif y.dtype != np.float32 or y.shape != (len(x), data.classes):
+            raise DataError(f"{data.name}: y_{part} holds {y.dtype} {y.shape}; needed: float32 ({len(x)}, {data.classes})")
+        for name, array in ((f"x_{part}", x), (f"y_{part}", y)):
+            if array.dtype == np.float32 and not np.isfinite(array).all():
+                raise DataError(f"{data.name}: {name} holds numbers that are not finite; leave those samples out")
+
+
 def check_fit(network: Network, data: Data, settings: StepSettings, epochs: int, plan: Plan | None = None) -> None:
     """Refuse what cannot be trained: a network or target that does not fit the data, too few samples, no epochs."""
-    if epochs < 1:
-        raise ConfigError(f"epochs {epochs}: at least 1 is needed")
+    if not 1 <= epochs <= MAX_EPOCHS:
+        raise ConfigError(f"epochs {epochs}: 1 to {MAX_EPOCHS:,} are possible")
+    check_data(data)
     if network.inputs != data.x_train.shape[1]:
         raise ConfigError(
             f"network {network} takes {network.inputs} inputs, but {data.name} has {data.x_train.shape[1]} features; "

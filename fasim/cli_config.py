@@ -192,7 +192,7 @@ def _items(key: str, text: str) -> Iterator[str]:
 
 def _whole_path(text: str) -> str:
     """Return the absolute path of a file that a text names, or the text: a run is repeated from any folder."""
-    if not text.endswith(config.ENDINGS):
+    if not text.lower().endswith(config.ENDINGS):
         return text
     path = Path(text)
     return str(path.absolute()) if path.is_file() else text

@@ -17,7 +17,7 @@ from fasim import cli_options as have
 from fasim import cli_read as read
 from fasim.cli_groups import Command, option, options
 from fasim.errors import ConfigError, OutputError, ProcessorError
-from fasim.files import user_path
+from fasim.files import user_path, write_whole
 
 if TYPE_CHECKING:
     from fasim.energy import CostOptions, Estimate
@@ -144,6 +144,10 @@ def _contents(paths: dict[str, Path], schedule: Schedule, results: list[Estimate
 
 def _write(files: dict[Path, bytes]) -> None:
     """Write all files or none: none takes its name before the contents of all are on the disk."""
+    # what a link leads to is written; a pipe or a device takes no other name
+    files = {path.resolve() if path.is_symlink() else path: content for path, content in files.items()}
+    for path in [path for path in files if path.exists() and not path.is_file()]:
+        write_whole(path, files.pop(path))
     parts = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in files}
     done: list[Path] = []
     at = None

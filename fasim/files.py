@@ -35,6 +35,7 @@ class ResultFolder:
     def __init__(self, path: Path, *, fresh: bool = False, alone: bool = False) -> None:
         self._made: list[Path] = []
         self._notes: list[Path] = []
+        self._before: dict[Path, bytes] = {}
         self._lock: FolderLock | None = None
         try:
             self.path = self._make(path, fresh)
@@ -74,10 +75,13 @@ class ResultFolder:
         raise AssertionError("unreachable")
 
     def note(self, name: str, data: bytes) -> None:
-        """Write a file that is worth nothing by itself: `discard` takes it away with the folder."""
-        if not (self.path / name).exists():
-            self._notes.append(self.path / name)
-        write_whole(self.path / name, data)
+        """Write a file that is worth nothing by itself: `discard` takes it away, or puts back what was there."""
+        path = self.path / name
+        if path.is_file():
+            self._before[path] = path.read_bytes()
+        else:
+            self._notes.append(path)
+        write_whole(path, data)
 
     def release(self) -> None:
         """Let other processes into the folder."""
@@ -87,6 +91,9 @@ class ResultFolder:
     def discard(self) -> None:
         """Remove what was made for it, as far as nothing has been written there."""
         self.release()
+        for path, data in self._before.items():
+            with contextlib.suppress(OutputError):
+                write_whole(path, data)
         with contextlib.suppress(OSError):
             if self._notes and {*self.path.iterdir()} <= {*self._notes}:
                 for one in self._notes:
@@ -106,7 +113,17 @@ def user_path(text: str) -> Path:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name and rename it, so that no reader meets half a file."""
+    """Write a file under a temporary name and rename it, so that no reader meets half a file.
+
+    What a link leads to is written, and what is no file, such as a pipe, is written into.
+    """
+    path = path.resolve() if path.is_symlink() else path
+    if path.exists() and not path.is_file():
+        try:
+            path.write_bytes(data)
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror}; choose another file") from error
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}{PART}")
     try:
         temporary.write_bytes(data)

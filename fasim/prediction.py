@@ -37,8 +37,12 @@ def predict(run: Run, data: Data, x: np.ndarray, *, datapath: str = "float32", b
     Raises
     ------
     ConfigError
-        If the backend or datapath is unknown, or is another than that of the run.
+        If the backend or datapath is unknown, or is another than that of the run, or `x` is no rows of its inputs.
     """
+    if x.dtype != data.x_train.dtype or x.ndim != 2 or x.shape[1] != run.network.inputs:
+        raise ConfigError(
+            f"inputs are {x.dtype} {x.shape}; needed: rows of {run.network.inputs} {data.x_train.dtype}, as in {data.name}"
+        )
     settings = replace(run.settings, batch_size=EVALUATION_BATCH)
     evaluation = evaluation_pass(run.network, settings, load_datapath(datapath))
     if evaluation.datapath != run.schedule.datapath:

@@ -24,6 +24,8 @@ fcntl: Any = import_module("fcntl") if os.name == "posix" else None
 
 Line = dict[str, Any]
 BLOCK = 1 << 16
+# of a line, also of one that a killed process has not finished
+BEGIN = b'{"cell"'
 
 
 def key(cell: dict[str, Any]) -> str:
@@ -62,6 +64,8 @@ def append(path: Path, line: Line) -> None:
     ------
     OutputError
         If it cannot be written; nothing of it is then in the file.
+    DataError
+        If the file ends with something else than a line, or a part of one.
     """
     data = (json.dumps(line, allow_nan=False) + "\n").encode()
     try:
@@ -70,6 +74,10 @@ def append(path: Path, line: Line) -> None:
         try:
             with _locked(file):
                 size = _whole_size(file)
+                os.lseek(file, size, os.SEEK_SET)
+                rest = os.read(file, len(BEGIN))
+                if rest[: len(BEGIN)] != BEGIN[: len(rest)]:
+                    raise DataError(f"{path}: its end is no result line; give a file of result lines, or a new one")
                 os.ftruncate(file, size)
                 try:
                     if os.write(file, data) != len(data):
@@ -79,6 +87,8 @@ def append(path: Path, line: Line) -> None:
                     raise
         finally:
             os.close(file)
+    except DataError:
+        raise
     except OSError as error:
         reason = error.strerror or error
         raise OutputError(f"cannot write {path}: {reason}; free some space or give another file") from error

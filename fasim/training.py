@@ -115,7 +115,7 @@ def train(
     if resume:
         if folder is None:
             raise ConfigError("resume needs the folder of the run's checkpoint; give it as folder")
-        _restore(run, folder, settings_of_run)
+        _restore(run, folder, settings_of_run, epochs)
     warm_up([Member(trainer, run)])
     try:
         for epoch in range(len(run.epochs), epochs):
@@ -158,10 +158,14 @@ def _settings_of_run(run: Run, data: Data, datapath: Datapath | None, backend: s
     }
 
 
-def _restore(run: Run, folder: Path, settings: dict[str, Any]) -> None:
+def _restore(run: Run, folder: Path, settings: dict[str, Any], epochs: int) -> None:
     """Put the epochs, counts and state of a checkpoint into a run."""
     saved = checkpoint.load(folder)
     checkpoint.check_same(settings, saved.settings, folder)
+    if len(saved.epochs) > epochs:
+        raise ConfigError(
+            f"epochs {epochs}: the run in {folder} has {len(saved.epochs)} already; give that many, or more to go on"
+        )
     checkpoint.check_state(run.state, saved.state, folder)
     run.state.update(saved.state)
     try:

@@ -148,3 +148,24 @@ def test_only_what_is_typed_runs_a_file(folder):
     for words in (("--rule", "pairs.py"), ("--set", "rule=pairs.py")):
         invoke("train", "--config", "run.toml", *words)
         (folder / "has_run").unlink()
+
+
+BROKEN = {
+    "NameError": ("def signal(step, layer):\n    return nothing\n", "line 3: NameError"),
+    "arity": ("def signal(step):\n    return None\n", "TypeError"),
+    "a number": ("def signal(step, layer):\n    return 5\n", "layer 1 gets 5; return what a method of step returned"),
+    "too early": ("def signal(step, layer):\n    return step.delta(layer)\n", "line 3: KeyError"),
+    "a stop": ("import sys\nsys.exit(3)\nsignal = None\n", "line 3: SystemExit: 3"),
+    "lines": ("raise RuntimeError('a\\nb')\nsignal = None\n", "line 2: RuntimeError: a b"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_mistake_in_a_rule_is_one_line(name, tmp_path):
+    body, message = BROKEN[name]
+    path = tmp_path / "broken.py"
+    path.write_text(f"from fasim.rules import Rule\n{body}RULE = Rule('mine', 'Mine', 'nobody', signal, 100)\n")
+    result = CliRunner().invoke(command, ["energy", "--net", "4-3-2", "--rule", str(path)])
+    assert result.exit_code == 2, result.output
+    assert result.stderr.count("\n") == 1
+    assert message in result.stderr
