@@ -85,6 +85,7 @@ PARTS = (
     Part("002-T", "7x240-*,3x800-*,4x800-*,2x800-logistic *,2x800-relu *,2x800-tanh-dropout *,2x800-tanh-fgsm *", 1, 10),
     Part("003-E1", "*", 1, 10),
     Part("003-E2", "*", 1, 10),
+    Part("003-E2", "*-relu strategy3", 1, 10, "unit"),
     Part("003-E3", "800 *", 1, 4),
 )
 
