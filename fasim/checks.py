@@ -85,8 +85,10 @@ def check_data(data: Data) -> None:
 
 def check_fit(network: Network, data: Data, settings: StepSettings, epochs: int, plan: Plan | None = None) -> None:
     """Refuse what cannot be trained: a network or target that does not fit the data, too few samples, no epochs."""
-    if not 1 <= epochs <= MAX_EPOCHS:
-        raise ConfigError(f"epochs {epochs}: 1 to {MAX_EPOCHS:,} are possible")
+    if epochs < 1:
+        raise ConfigError(f"epochs {epochs}: at least 1 is needed")
+    if epochs > MAX_EPOCHS:
+        raise ConfigError(f"epochs {epochs}: at most {MAX_EPOCHS:,} are possible")
     check_data(data)
     if network.inputs != data.x_train.shape[1]:
         raise ConfigError(

@@ -45,7 +45,7 @@ def launched(
 
 def _of_replicas(array: np.ndarray, replicas: int) -> Any:  # noqa: ANN401
     """Return an array on the device, once for each replica."""
-    return fasim_cuda.cuda.to_device(np.stack(replicas * [array]))
+    return fasim_cuda.cuda.to_device(np.ascontiguousarray(np.stack(replicas * [array])))
 
 
 def check(kernel: Any, arguments: tuple[Any, ...], expected: dict[int, Any], **grid: Any) -> None:  # noqa: ANN401

@@ -78,5 +78,5 @@ def test_predictions_are_of_inputs_that_fit() -> None:
 
 
 def test_more_epochs_than_anything_learns_for_are_refused() -> None:
-    with pytest.raises(ConfigError, match="1 to 1,000,000 are possible"):
+    with pytest.raises(ConfigError, match="at most 1,000,000 are possible"):
         train("6-4-3", small(), epochs=MAX_EPOCHS + 1)
