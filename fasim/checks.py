@@ -25,8 +25,6 @@ MSE_FACTOR = 2.0**-3
 # many correlated real inputs, or as many outputs as inputs: dfa diverges with 2^-10 on synthetic-regression and as an
 # auto-encoder of digits, with 2^-11 as one of MNIST; with 2^-12 it learns on all three
 REAL_TARGET_FACTOR = 2.0**-2
-
-
 # more than anything learns for, and few enough to look at each one's learning rate before the first
 MAX_EPOCHS = 10**6
 

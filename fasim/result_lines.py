@@ -76,7 +76,7 @@ def append(path: Path, line: Line) -> None:
                 size = _whole_size(file)
                 os.lseek(file, size, os.SEEK_SET)
                 rest = os.read(file, len(BEGIN))
-                if rest[: len(BEGIN)] != BEGIN[: len(rest)]:
+                if not BEGIN.startswith(rest):
                     raise DataError(f"{path}: its end is no result line; give a file of result lines, or a new one")
                 os.ftruncate(file, size)
                 try:

@@ -53,12 +53,12 @@ def read_rule(path: Path) -> Rule:
         text = getattr(rule, name)
         if not isinstance(text, str) or not text.isprintable():
             raise ConfigError(f"rule file {path}: {name} = {text!r}: write a text of one line")
-    learn = None if rule.learn is None else _guarded(rule.learn, path)
-    return replace(rule, signal=_guarded(rule.signal, path), learn=learn)
+    learn = None if rule.learn is None else _guarded(rule.learn, path, gives=False)
+    return replace(rule, signal=_guarded(rule.signal, path, gives=True), learn=learn)
 
 
-def _guarded(function: Callable[[Builder, int], Any], path: Path) -> Callable[[Builder, int], Any]:
-    """Return the function, whose errors are those of a file that somebody has written, and not of fasim."""
+def _guarded(function: Callable[[Builder, int], Any], path: Path, *, gives: bool) -> Callable[[Builder, int], Any]:
+    """Return the function, whose errors are those of a file that somebody wrote; `gives`: what it returns is a signal."""
 
     def call(step: Builder, layer: int) -> Any:  # noqa: ANN401
         try:
@@ -67,7 +67,7 @@ def _guarded(function: Callable[[Builder, int], Any], path: Path) -> Callable[[B
             raise
         except Exception as error:
             raise _refused(error, path) from error
-        if not (result is None or isinstance(result, Value)):
+        if gives and not (result is None or isinstance(result, Value)):
             raise ConfigError(
                 f"rule file {path}: layer {layer} gets {result!r:.60}; return what a method of step returned, or None"
             )

@@ -29,6 +29,7 @@ def real() -> Data:
 
 CASES = {
     "labels of other classes": (lambda d: replace(d, y_train=d.y_train + 1000), "labels 1000 .. 1002; needed: 0 .. 2"),
+    "labels one too high": (lambda d: replace(d, y_train=d.y_train + 1), "labels 1 .. 3; needed: 0 .. 2 of 3 classes"),
     "labels below 0": (lambda d: replace(d, y_test=d.y_test - 1), "y_test has labels"),
     "huge labels": (lambda d: replace(d, y_train=d.y_train + 2**40), "y_train has labels"),
     "too few labels": (lambda d: replace(d, y_train=d.y_train[:5]), "y_train is of 5 samples, x_train of 32"),
