@@ -65,7 +65,7 @@ def append(path: Path, line: Line) -> None:
     OutputError
         If it cannot be written; nothing of it is then in the file.
     DataError
-        If the file ends with something else than a line, or a part of one.
+        If the file has no line, and something else than the beginning of one.
     """
     data = (json.dumps(line, allow_nan=False) + "\n").encode()
     try:
@@ -76,7 +76,8 @@ def append(path: Path, line: Line) -> None:
                 size = _whole_size(file)
                 os.lseek(file, size, os.SEEK_SET)
                 rest = os.read(file, len(BEGIN))
-                if not BEGIN.startswith(rest):
+                # behind whole lines, which `done` has looked at, there is but what a killed process left
+                if not size and not BEGIN.startswith(rest):
                     raise DataError(f"{path}: its end is no result line; give a file of result lines, or a new one")
                 os.ftruncate(file, size)
                 try:
